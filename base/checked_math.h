@@ -1,0 +1,25 @@
+// Arithmetic on numbers that came from a file: every result is checked.
+#ifndef SLUICE_BASE_CHECKED_MATH_H_
+#define SLUICE_BASE_CHECKED_MATH_H_
+
+#include <cstdint>
+
+namespace sluice {
+
+// Each returns false, leaving *out unspecified, when the result does not fit.
+inline bool CheckedMul(uint64_t a, uint64_t b, uint64_t* out) { return !__builtin_mul_overflow(a, b, out); }
+inline bool CheckedAdd(uint64_t a, uint64_t b, uint64_t* out) { return !__builtin_add_overflow(a, b, out); }
+
+// `alignment` is a power of two and `value + alignment` does not wrap.
+constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) { return (value + alignment - 1) & ~(alignment - 1); }
+constexpr uint64_t AlignDown(uint64_t value, uint64_t alignment) { return value & ~(alignment - 1); }
+constexpr bool IsPowerOfTwo(uint64_t value) { return value != 0 && (value & (value - 1)) == 0; }
+
+template <typename T>
+constexpr T CeilDiv(T value, T divisor) {
+  return (value + divisor - 1) / divisor;
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_BASE_CHECKED_MATH_H_

@@ -1,0 +1,17 @@
+// Monotonic time. Nothing in the program reads the wall clock to measure.
+#ifndef SLUICE_BASE_CLOCK_H_
+#define SLUICE_BASE_CLOCK_H_
+
+#include <chrono>
+#include <cstdint>
+
+namespace sluice {
+
+inline int64_t NowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_BASE_CLOCK_H_

@@ -1,0 +1,89 @@
+#include "base/thread_pool.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+namespace sluice {
+namespace {
+
+// Longer than the gap between two products of a layer (a few microseconds),
+// much shorter than a wait for the disk (milliseconds).
+constexpr int64_t kSpinNs = 50'000;
+
+inline void CpuRelax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  SLUICE_CHECK(threads >= 1);
+  for (int thread = 1; thread < threads; ++thread) {
+    workers_.emplace_back([this, thread] { Work(thread); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    MutexLock lock(&mutex_);
+    closing_.store(true);
+    wake_.NotifyAll();
+  }
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::ParallelFor(int64_t chunks, Body body) {
+  if (workers_.empty() || chunks <= 1) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk, 0);
+    return;
+  }
+  body_ = &body;
+  chunks_ = chunks;
+  next_chunk_.store(0, std::memory_order_relaxed);
+  working_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  job_.fetch_add(1);
+  if (sleepers_.load() > 0) {
+    MutexLock lock(&mutex_);
+    wake_.NotifyAll();
+  }
+  RunChunks(0);
+  while (working_.load(std::memory_order_acquire) > 0) CpuRelax();
+}
+
+void ThreadPool::RunChunks(int thread) {
+  for (;;) {
+    const int64_t chunk = next_chunk_.fetch_add(1, std::memory_order_relaxed);
+    if (chunk >= chunks_) return;
+    (*body_)(chunk, thread);
+  }
+}
+
+void ThreadPool::Work(int thread) {
+  uint64_t seen = 1;
+  while ((seen = AwaitJob(seen)) != 0) {
+    RunChunks(thread);
+    working_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+uint64_t ThreadPool::AwaitJob(uint64_t seen) {
+  const int64_t deadline_ns = NowNs() + kSpinNs;
+  do {
+    for (int spin = 0; spin < 64; ++spin) {
+      const uint64_t job = job_.load(std::memory_order_acquire);
+      if (job != seen) return job;
+      CpuRelax();
+    }
+  } while (NowNs() < deadline_ns);
+  MutexLock lock(&mutex_);
+  sleepers_.fetch_add(1);
+  while (job_.load() == seen && !closing_.load()) wake_.Wait(&mutex_);
+  sleepers_.fetch_sub(1);
+  return job_.load() == seen ? 0 : job_.load();
+}
+
+}  // namespace sluice

@@ -1,0 +1,54 @@
+// Activations in the form that a weight type's product wants.
+//
+// A row is quantised once per sweep and layer and then used by every product
+// that reads it. Scales are float32. A row of `elements` occupies
+// ActivationRowBytes() bytes at 64-byte alignment.
+//
+//   kF32        float32 as it is (F32, F16 and BF16 weights; --compute float)
+//   kQ8Block32  int8 in blocks of 32: types with 32-element blocks
+//   kQ8Block256 int8 in blocks of 256: K-quants and code-book types
+//
+// Quantisation of a block: scale = max|x| / 127, q = round-to-nearest-even(x *
+// (127 / max|x|)) clamped to [-127, 127]; a block of zeros has scale 0. Same
+// bits in every instruction set.
+#ifndef SLUICE_COMPUTE_ACTIVATIONS_H_
+#define SLUICE_COMPUTE_ACTIVATIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/tensor_type.h"
+
+namespace sluice {
+
+enum class ActivationFormat { kF32 = 0, kQ8Block32 = 1, kQ8Block256 = 2 };
+inline constexpr int kActivationFormats = 3;
+
+struct alignas(64) Q8Block256 {
+  float scale;
+  int16_t group_sums[16];  // sum of values[16 * g .. 16 * g + 15]
+  uint8_t padding[28];
+  int8_t values[256];
+};
+static_assert(sizeof(Q8Block256) == 320);
+
+// Eight blocks of 32 side by side, so that vectors load whole. A row whose
+// block count is no multiple of eight ends in a partly used one; unused blocks
+// are zero.
+struct alignas(64) Q8Block32x8 {
+  float scales[8];
+  int32_t sums[8];  // sum of the 32 values of each block
+  int8_t values[8][32];
+};
+static_assert(sizeof(Q8Block32x8) == 320);
+
+// Bytes of a row, a multiple of 64. `elements` is a multiple of the block length.
+size_t ActivationRowBytes(ActivationFormat format, int64_t elements);
+
+// Portable reference; kernel sets have faster versions with the same bits.
+void QuantizeQ8Block32(const float* x, int64_t elements, void* out);
+void QuantizeQ8Block256(const float* x, int64_t elements, void* out);
+
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_ACTIVATIONS_H_

@@ -1,0 +1,21 @@
+// Decoding of quantised blocks to float32: the slow, obvious truth.
+//
+// Formulas: one function per type in dequantize.cc, after the format notes of
+// GGUF files (docs/formats.md). Results are bit-exact: every product is exact
+// in float32 and at most one addition rounds. Subnormals are kept.
+#ifndef SLUICE_COMPUTE_DEQUANTIZE_H_
+#define SLUICE_COMPUTE_DEQUANTIZE_H_
+
+#include <cstdint>
+
+#include "base/tensor_type.h"
+
+namespace sluice {
+
+// Decodes `elements` weights (a whole number of blocks) of a weight type.
+// `blocks` needs no alignment. Pure; any thread.
+void DequantizeRow(TensorType type, const void* blocks, int64_t elements, float* out);
+
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_DEQUANTIZE_H_

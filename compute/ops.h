@@ -1,0 +1,40 @@
+// Elementary functions of the forward pass, with bits fixed by construction.
+//
+// Everything here is built from +, -, *, / and explicit fma on float32, in a
+// stated order, so that each instruction set's vector version and each tail
+// gives the same bits.
+#ifndef SLUICE_COMPUTE_OPS_H_
+#define SLUICE_COMPUTE_OPS_H_
+
+#include <cstdint>
+
+namespace sluice {
+
+inline constexpr int kLanes = 16;
+
+// The one way sixteen chains become a sum:
+// s[j] += s[j + 8] for j < 8, then + 4, then + 2, then s[0] + s[1].
+float SumLanes(const float lanes[kLanes]);
+
+// exp(x) by range reduction and a polynomial, all fma; relative error below
+// 2e-7; 0 below -87.3, +inf above 88.7. No subnormal results.
+float Exp(float x);
+// x * 1 / (1 + Exp(-x))
+float Silu(float x);
+// 1 / (1 + Exp(-x))
+float Sigmoid(float x);
+
+float F16ToF32(uint16_t half);
+uint16_t F32ToF16(float value);  // round to nearest even, as the hardware does
+float BF16ToF32(uint16_t bits);
+
+// out[i] = x[i] * (1 / sqrt(mean(x^2) + epsilon)) * weight[i]; the mean by
+// sixteen chains. `out` may be `x`.
+void RmsNorm(const float* x, const float* weight, int64_t n, float epsilon, float* out);
+
+// In place; the usual max-subtracted form.
+void Softmax(float* x, int64_t n);
+
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_OPS_H_

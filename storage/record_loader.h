@@ -1,0 +1,76 @@
+// The I/O thread: turns records into reads and keeps the drive busy.
+//
+// Owns the BlockReader and the one thread that submits and reaps, so that reads
+// are issued and completed while other threads compute. Records are cut into
+// chunks; demand goes before stream, stream before prefetch. A short read
+// continues from the aligned block it stopped in; an error is retried a bounded
+// number of times and then reported with file and offset.
+#ifndef SLUICE_STORAGE_RECORD_LOADER_H_
+#define SLUICE_STORAGE_RECORD_LOADER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/block_reader.h"
+#include "storage/record.h"
+
+namespace sluice {
+
+enum class LoadPriority { kDemand = 0, kStream = 1, kPrefetch = 2 };
+
+// Receives completions on the I/O thread, with no lock of the loader held. May
+// call Load.
+class LoadSink {
+ public:
+  virtual ~LoadSink() = default;
+  virtual void OnLoaded(uint64_t token, absl::Status status) = 0;
+};
+
+struct IoCounters {
+  uint64_t bytes_read = 0;  // as the device served them
+  uint64_t reads = 0;       // completed block reads
+  uint64_t retries = 0;
+  int64_t busy_ns = 0;  // time with at least one read in flight, up to now
+};
+
+class RecordLoader {
+ public:
+  struct Options {
+    uint32_t chunk_bytes = 1 << 20;  // rounded to the reader's alignment
+    int depth = 16;                  // chunks in flight, at most the reader's capacity
+    int max_retries = 3;             // per chunk
+  };
+
+  // `paths` are those the reader was opened with, for messages; `file_sizes`
+  // tell where a superset may end early.
+  static std::unique_ptr<RecordLoader> Start(std::unique_ptr<BlockReader> reader, std::vector<std::string> paths,
+                                             std::vector<uint64_t> file_sizes, const Options& options);
+  // Drops what was queued, waits for what is in flight (its sinks are told), joins the thread.
+  ~RecordLoader();
+
+  // Queues a load of `record` to `slot` (aligned to alignment_bytes(), SlotBytes
+  // long). `record`, `slot` and `sink` must live until OnLoaded(token). Any thread.
+  void Load(const Record* record, uint8_t* slot, LoadPriority priority, LoadSink* sink, uint64_t token);
+
+  // Loads one record and waits for it. Not from the I/O thread.
+  absl::Status LoadNow(const Record& record, uint8_t* slot);
+
+  IoCounters counters() const;
+  const BlockReader& reader() const;
+  uint32_t alignment_bytes() const { return reader().alignment_bytes(); }
+  // Non-null when files are mapped: use the bytes in place.
+  const uint8_t* Mapped(const Slice& slice) const;
+
+ private:
+  class Impl;
+  explicit RecordLoader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_STORAGE_RECORD_LOADER_H_
