@@ -8,9 +8,16 @@
 //   kQ8Block32  int8 in blocks of 32: types with 32-element blocks
 //   kQ8Block256 int8 in blocks of 256: K-quants and code-book types
 //
-// Quantisation of a block: scale = max|x| / 127, q = round-to-nearest-even(x *
-// (127 / max|x|)) clamped to [-127, 127]; a block of zeros has scale 0. Same
-// bits in every instruction set.
+// Quantisation of a block, with the same bits in every instruction set:
+//   1. amax = max|x|. The bits of |x| compare like integers, NaN above all.
+//   2. amax inf or NaN: scale NaN, all codes 0, so that the product of any
+//      weight with the block is NaN and an overflow upstream is not hidden.
+//   3. amax < 2^-100 (zeros too): scale 0, all codes 0.
+//   4. else scale = amax / 127, inverse = 127 / amax, both rounded float32
+//      quotients, code = nearest even integer to the rounded product
+//      x * inverse. It cannot leave [-127, 127]: no clamp is needed.
+// Padding and unused blocks are zero bytes, so rows compare with memcmp except
+// for the bits of a NaN scale.
 #ifndef SLUICE_COMPUTE_ACTIVATIONS_H_
 #define SLUICE_COMPUTE_ACTIVATIONS_H_
 
@@ -45,7 +52,9 @@ static_assert(sizeof(Q8Block32x8) == 320);
 // Bytes of a row, a multiple of 64. `elements` is a multiple of the block length.
 size_t ActivationRowBytes(ActivationFormat format, int64_t elements);
 
-// Portable reference; kernel sets have faster versions with the same bits.
+// The entries of KernelSet::quantize. `out` has ActivationRowBytes() bytes. The
+// portable reference; kernel sets have faster versions with the same bits.
+void CopyF32(const float* x, int64_t elements, void* out);
 void QuantizeQ8Block32(const float* x, int64_t elements, void* out);
 void QuantizeQ8Block256(const float* x, int64_t elements, void* out);
 

@@ -1,8 +1,8 @@
 // Decoding of quantised blocks to float32: the slow, obvious truth.
 //
-// Formulas: one function per type in dequantize.cc, after the format notes of
-// GGUF files (docs/formats.md). Results are bit-exact: every product is exact
-// in float32 and at most one addition rounds. Subnormals are kept.
+// Layouts: one function per type (compute/block_codes.h), after the format notes
+// in docs/formats.md. Results are bit-exact: every product is exact in float32
+// and at most one addition rounds. Subnormals and signed zeros are kept.
 #ifndef SLUICE_COMPUTE_DEQUANTIZE_H_
 #define SLUICE_COMPUTE_DEQUANTIZE_H_
 

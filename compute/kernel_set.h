@@ -1,15 +1,49 @@
 // A kernel set: all the arithmetic of the forward pass for one instruction set.
 //
 // Chosen once at start (or forced by an option) and passed down; there is no
-// other dispatch. Canonical arithmetic, which every set obeys:
-//   - integer types: the products of one scale unit (a block, or a super-block
-//     with its integer sub-scales) are summed exactly in integers and enter the
-//     float sum by explicit fma, units in ascending order, one chain per output
-//     (a second chain for the minimums of types that have them, added last).
-//     The same bits in every set and for every number of rows and threads.
-//   - float types: sixteen chains, element i into chain i mod 16 by fma in
-//     ascending order, then the fixed tree of SumLanes (compute/ops.h). Rows
-//     that are no multiple of sixteen are as if padded with zeros.
+// other dispatch. Canonical arithmetic, which every set obeys, so that the bits
+// are the same in every set and for every number of rows and threads:
+//
+// Integer types. `a` are activation codes, d_a their scale, q weight codes as
+// decoded below. The products of one unit (a block, or a super-block with its
+// integer sub-scales) are summed exactly in int32 and enter the float sum by
+// one explicit fma, units in ascending order, one main chain per output that
+// starts at +0:
+//     main = fma(u * d_a, float(isum), main)
+// where u * d_a is one rounded float32 product and float() rounds to nearest
+// even. Types with minimums have a second chain, also from +0,
+//     minimum = fma(v * d_a, float(msum), minimum)
+// and their result is main + minimum; the others' result is main.
+//
+//   type             activations  u          isum = sum over the unit of    v       msum
+//   q4_0             kQ8Block32   d          (q - 8) * a
+//   q5_0             kQ8Block32   d          (q - 16) * a
+//   q8_0             kQ8Block32   d          q * a
+//   iq4_nl           kQ8Block32   d          table[q] * a
+//   mxfp4            kQ8Block32   2^(e-128)  table[q] * a
+//   q4_1 q5_1        kQ8Block32   d          q * a                          m       sum a
+//   q2_K q4_K q5_K   kQ8Block256  d          sc * q * a                     -dmin   sum mn * a
+//   q3_K q6_K        kQ8Block256  d          scale * q * a, both signed
+//   iq4_xs           kQ8Block256  d          (ls - 32) * table[q] * a
+//   iq2_xxs _xs _s   kQ8Block256  d * 0.125  (2 * scale + 1) * +-grid * a
+//   iq3_xxs          kQ8Block256  d * 0.25   (2 * scale + 1) * +-grid * a
+//   iq3_s            kQ8Block256  d          (2 * scale + 1) * +-grid * a
+//   iq1_s iq1_m      kQ8Block256  d * 0.125  (2 * scale + 1) * (8 * grid +- 1) * a
+//
+// Names are those of docs/formats.md; d, m, dmin are f16 fields widened, and
+// the products with 0.125 and 0.25 are exact. With |a| <= 127 no sum leaves
+// int32 for any contents of a block: the largest is q6_K, 256 * 127 * 128 * 32
+// = 1.34e8, then iq4_xs, 256 * 127 * 32 * 127 = 1.32e8.
+//
+// Float types (f32, f16, bf16; every type in the "float" set). Weights are
+// widened (decoded) exactly as DequantizeRow does; sixteen chains from +0,
+// element i into chain i mod 16 by fma in ascending order, then the fixed tree
+// of SumLanes (compute/ops.h). Rows that are no multiple of sixteen are as if
+// padded with +0 on both sides: the padding is multiplied too.
+//
+// Which NaN comes out of a NaN or of inf - inf is not part of the contract;
+// that it is a NaN is.
+//
 // No allocation, no lock, no global state; all functions may run on any thread.
 #ifndef SLUICE_COMPUTE_KERNEL_SET_H_
 #define SLUICE_COMPUTE_KERNEL_SET_H_
@@ -44,21 +78,27 @@ struct Kernel {
 
 // Vector operations on float32 rows; see compute/ops.h for what each computes.
 struct VectorOps {
+  // Sixteen chains from +0, then SumLanes: dot_lanes on zeroed lanes.
   float (*dot)(const float* a, const float* b, int64_t n);
+  // Continues sixteen chains: lanes[i % 16] = fma(a[i], b[i], lanes[i % 16]) in
+  // ascending i. When n is no multiple of 16 the lanes after the tail take
+  // fma(+0, +0, lane), so only the last piece of a row may have such a length.
+  void (*dot_lanes)(const float* a, const float* b, int64_t n, float lanes[16]);
   // y[i] = fma(scale, x[i], y[i])
   void (*axpy)(float scale, const float* x, float* y, int64_t n);
   void (*f16_to_f32)(const uint16_t* in, float* out, int64_t n);
   void (*f32_to_f16)(const float* in, uint16_t* out, int64_t n);  // round to nearest even
-  // out[i] = silu(gate[i]) * up[i]
+  // out[i] = Silu(gate[i]) * up[i], that is (gate / (1 + Exp(-gate))) * up; out may be gate or up.
   void (*swiglu)(const float* gate, const float* up, float* out, int64_t n);
-  // In place: x[i] = exp(x[i] - max); returns the sum in the sixteen-chain order.
+  // In place: x[i] = Exp(x[i] - max); returns the sum: lanes[i % 16] += x[i]
+  // from +0 in ascending i, then SumLanes.
   float (*exp_sum)(float* x, int64_t n, float max);
 };
 
 struct KernelSet {
   absl::string_view name;  // "portable", "avx2", "avx512"; "float" for the reference path
   Kernel kernels[kTensorTypeLimit];
-  QuantizeFn quantize[kActivationFormats];  // kF32 copies
+  QuantizeFn quantize[kActivationFormats];  // by format; the one of kF32 copies
   VectorOps ops;
 
   const Kernel& For(TensorType type) const { return kernels[static_cast<uint32_t>(type)]; }
@@ -70,7 +110,8 @@ absl::Span<const KernelSet* const> AvailableKernelSets();
 // The best set for --compute fast.
 const KernelSet& BestKernelSet();
 
-// By name; null when unknown or when this CPU lacks the instructions.
+// By name, "float" included; null when unknown or when this CPU lacks the
+// instructions.
 const KernelSet* FindKernelSet(absl::string_view name);
 
 // --compute float: weights are dequantised row by row, activations stay float32.

@@ -16,23 +16,26 @@ inline constexpr int kLanes = 16;
 // s[j] += s[j + 8] for j < 8, then + 4, then + 2, then s[0] + s[1].
 float SumLanes(const float lanes[kLanes]);
 
-// exp(x) by range reduction and a polynomial, all fma; relative error below
-// 2e-7; 0 below -87.3, +inf above 88.7. No subnormal results.
+// exp(x) by range reduction and a polynomial, all fma, in the steps that
+// compute/exp_poly.h lays down; relative error below 2e-7; 0 below -87.3, +inf
+// above 88.7, NaN for NaN. No subnormal results.
 float Exp(float x);
-// x * 1 / (1 + Exp(-x))
+// x / (1 + Exp(-x)): one sum, one quotient. NaN at -inf.
 float Silu(float x);
 // 1 / (1 + Exp(-x))
 float Sigmoid(float x);
 
+// As the hardware does, subnormals and NaN included (a signalling NaN becomes
+// quiet, its payload stays).
 float F16ToF32(uint16_t half);
-uint16_t F32ToF16(float value);  // round to nearest even, as the hardware does
+uint16_t F32ToF16(float value);  // round to nearest even
 float BF16ToF32(uint16_t bits);
 
-// out[i] = x[i] * (1 / sqrt(mean(x^2) + epsilon)) * weight[i]; the mean by
-// sixteen chains. `out` may be `x`.
+// out[i] = (x[i] * (1 / sqrt(mean(x^2) + epsilon))) * weight[i]; the sum of
+// squares by sixteen fma chains and SumLanes, divided by n. `out` may be `x`.
 void RmsNorm(const float* x, const float* weight, int64_t n, float epsilon, float* out);
 
-// In place; the usual max-subtracted form.
+// In place: Exp(x - max), summed in sixteen chains, each times 1 / sum.
 void Softmax(float* x, int64_t n);
 
 }  // namespace sluice

@@ -25,7 +25,7 @@ struct BlockRead {
   uint64_t offset;    // multiple of alignment_bytes()
   uint32_t bytes;     // multiple of alignment_bytes(); may pass the end of the file
   void* destination;  // aligned to alignment_bytes()
-  uint64_t tag;       // returned with the completion
+  uint64_t tag;       // returned with the completion; distinct in flight, not UINT64_MAX
 };
 
 struct BlockCompletion {
@@ -47,6 +47,7 @@ class BlockReader {
   virtual int capacity() const = 0;
 
   // Starts all `reads`; their number plus those in flight is at most capacity().
+  // After an error, here or in Reap, the reader is broken: give up and destroy it.
   virtual absl::Status Submit(absl::Span<const BlockRead> reads) = 0;
   // Blocks until a read completes or Wake is called; returns how many
   // completions were written to `out` (0 after a Wake).
@@ -54,8 +55,10 @@ class BlockReader {
   // Ends one blocked Reap, now or at its next call.
   virtual void Wake() = 0;
 
-  // Memory that destinations will lie in, for registration; a hint that may
-  // fail silently (an ordinary user may lock only 8 MiB).
+  // Memory that destinations will lie in, for registration, in place of what was
+  // registered before; a hint that may fail silently (an ordinary user may lock
+  // only 8 MiB). The owner's call. The memory must stay mapped as it is until
+  // other regions, or none, are registered or the reader is destroyed.
   virtual void RegisterMemory(absl::Span<const absl::Span<uint8_t>> /*regions*/) {}
 
   // The start of `file` in memory when the reader maps files; else null. Users

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -53,7 +54,7 @@ enum class Delivery { kArrival, kAscending };
 
 struct PoolCounters {
   uint64_t lookups = 0;  // experts demanded
-  uint64_t hits = 0;     // resident when demanded
+  uint64_t hits = 0;     // resident when demanded, and not lost before it was used
   uint64_t evictions = 0;
   uint64_t out_of_order_arrivals = 0;  // loads that finished before an earlier-granted one
   int64_t stall_ns = 0;                // the consumer waited in NextReady
@@ -77,11 +78,13 @@ class ExpertPool {
   // The size classes these records need, with 0 slots each: records with equal
   // slice lengths share one, sized for the worst alignment among them.
   static std::vector<SizeClass> ClassesOf(absl::Span<const Record> records, uint32_t alignment);
-  // Index into `classes` of the class that a record of `slot_bytes` lives in.
+  // Index into `classes` of the class that a record of `slot_bytes` lives in; -1
+  // when it fits none.
   static int ClassFor(absl::Span<const SizeClass> classes, uint64_t slot_bytes);
 
   // Allocates all slots at once. With a mapping reader no slot is needed and
-  // every record counts as resident.
+  // every record counts as resident. Refuses classes that leave a record without
+  // a slot. The loader must outlive the pool.
   static absl::StatusOr<std::unique_ptr<ExpertPool>> Create(Options options, RecordLoader* loader,
                                                             std::unique_ptr<EvictionPolicy> policy);
   ~ExpertPool();
@@ -90,14 +93,17 @@ class ExpertPool {
   // must have been drained or cancelled and its leases returned.
   absl::Status Demand(int layer, absl::Span<const int> experts, Delivery delivery);
   // The next expert in delivery order, or nullopt when the union is done.
-  // Blocks while none is ready. A failed read ends the demand with its Status.
+  // Blocks while none is ready. A failed read ends the demand with its Status,
+  // which every call repeats until Cancel.
   absl::StatusOr<absl::optional<Lease>> NextReady();
-  // Forgets the rest of the demand after an error; waits for reads in flight.
+  // Forgets the rest of the demand; waits for reads in flight, drops queued ones.
   void Cancel();
 
   PoolCounters counters() const;
   uint64_t memory_bytes() const;
   int slots() const;
+  // Where the slots lie, for RecordLoader::RegisterMemory.
+  std::vector<absl::Span<uint8_t>> memory_regions();
 
  private:
   friend class Lease;

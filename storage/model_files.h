@@ -30,6 +30,14 @@ class ModelFiles {
   uint64_t total_bytes() const;
 
  private:
+  struct Shard;  // one file's header and what its split keys say
+
+  static absl::StatusOr<Shard> LoadShard(const std::string& path);
+  // Opens the other files of the set that `first` begins.
+  absl::Status AppendOthers(const Shard& first);
+  absl::Status Append(Shard* shard);
+  absl::Status CheckTotal(const Shard& first) const;
+
   GgufMetadata metadata_;
   uint32_t version_ = 0;
   uint64_t alignment_ = 32;

@@ -23,7 +23,7 @@ namespace sluice {
 enum class LoadPriority { kDemand = 0, kStream = 1, kPrefetch = 2 };
 
 // Receives completions on the I/O thread, with no lock of the loader held. May
-// call Load.
+// call Load. Each Load is answered exactly once.
 class LoadSink {
  public:
   virtual ~LoadSink() = default;
@@ -49,12 +49,23 @@ class RecordLoader {
   // tell where a superset may end early.
   static std::unique_ptr<RecordLoader> Start(std::unique_ptr<BlockReader> reader, std::vector<std::string> paths,
                                              std::vector<uint64_t> file_sizes, const Options& options);
-  // Drops what was queued, waits for what is in flight (its sinks are told), joins the thread.
+  // Drops what was queued, waits for what is in flight, joins the thread. The
+  // sinks of both are told; what was dropped ends as Cancelled.
   ~RecordLoader();
 
   // Queues a load of `record` to `slot` (aligned to alignment_bytes(), SlotBytes
   // long). `record`, `slot` and `sink` must live until OnLoaded(token). Any thread.
+  // When files are mapped `slot` may be null: nothing is copied then.
   void Load(const Record* record, uint8_t* slot, LoadPriority priority, LoadSink* sink, uint64_t token);
+
+  // Ends the loads of `sink` that have not begun as Cancelled, on the I/O
+  // thread; those that have begun go on to their end. Any thread.
+  void Discard(const LoadSink* sink);
+
+  // Tells the reader where slots lie (BlockReader::RegisterMemory), in place of
+  // the regions told before. Returns at once; the I/O thread does it before its
+  // next reads. Any thread.
+  void RegisterMemory(std::vector<absl::Span<uint8_t>> regions);
 
   // Loads one record and waits for it. Not from the I/O thread.
   absl::Status LoadNow(const Record& record, uint8_t* slot);

@@ -28,7 +28,8 @@ class TrunkStream {
     int stream_slots = 2;      // at least 2 unless all is pinned
   };
 
-  // Allocates pinned memory and stream slots at once.
+  // Allocates pinned memory and stream slots at once; none when files are mapped.
+  // The loader must outlive the stream.
   static absl::StatusOr<std::unique_ptr<TrunkStream>> Create(Options options, RecordLoader* loader);
   ~TrunkStream();
 
@@ -44,13 +45,17 @@ class TrunkStream {
   // Index in Options::pieces of the current piece.
   size_t current() const;
   const uint8_t* slice(size_t index) const;
-  // After an error: forget the sweep, wait for reads in flight.
+  // Forgets the sweep, e.g. after an error; waits for reads in flight.
   void Cancel();
 
   int64_t stall_ns() const;
+  // Memory that pinned pieces take.
   uint64_t pinned_bytes() const;
+  // What a sweep with the head reads.
   uint64_t streamed_bytes_per_sweep() const;
   uint64_t memory_bytes() const;
+  // Where the pieces lie, for RecordLoader::RegisterMemory.
+  std::vector<absl::Span<uint8_t>> memory_regions();
 
  private:
   class Impl;

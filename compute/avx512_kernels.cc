@@ -1,0 +1,15 @@
+#include "compute/avx512_kernels.h"
+
+#include "compute/isa_kernel_sets.h"
+
+namespace sluice {
+
+void FillAvx512(KernelSet* set) {
+  set->name = "avx512";
+  avx512::FillKQuants(set);
+  avx512::FillBlocks32(set);
+  avx512::FillCodebooks(set);
+  avx512::FillFloats(set);
+}
+
+}  // namespace sluice

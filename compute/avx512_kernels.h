@@ -1,0 +1,16 @@
+// The parts of FillAvx512, one for each file compiled with AVX-512.
+#ifndef SLUICE_COMPUTE_AVX512_KERNELS_H_
+#define SLUICE_COMPUTE_AVX512_KERNELS_H_
+
+#include "compute/kernel_set.h"
+
+namespace sluice::avx512 {
+
+void FillKQuants(KernelSet* set);
+void FillBlocks32(KernelSet* set);
+void FillCodebooks(KernelSet* set);
+void FillFloats(KernelSet* set);
+
+}  // namespace sluice::avx512
+
+#endif  // SLUICE_COMPUTE_AVX512_KERNELS_H_

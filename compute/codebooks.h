@@ -1,0 +1,30 @@
+// The code books of the block formats: what an index of a few bits stands for.
+//
+// A grid entry is its elements side by side, a byte each, element 0 in the
+// lowest byte: memcpy on a little-endian machine, or one lane of a gather.
+// Magnitudes are positive; signs come from the block. Nothing here is built at
+// run time.
+#ifndef SLUICE_COMPUTE_CODEBOOKS_H_
+#define SLUICE_COMPUTE_CODEBOOKS_H_
+
+#include <array>
+#include <cstdint>
+
+namespace sluice {
+
+extern const std::array<uint64_t, 256> kIq2XxsGrid;
+extern const std::array<uint64_t, 512> kIq2XsGrid;
+extern const std::array<uint64_t, 1024> kIq2SGrid;
+extern const std::array<uint32_t, 256> kIq3XxsGrid;
+extern const std::array<uint32_t, 512> kIq3SGrid;
+extern const std::array<uint64_t, 2048> kIq1Grid;  // int8 elements -1, 0, 1; iq1_s and iq1_m
+
+// A 7-bit sign number to its sign byte: bit j set means element j is negative.
+extern const std::array<uint8_t, 128> kSigns7Bit;
+
+extern const std::array<int8_t, 16> kIq4NlValues;  // iq4_nl and iq4_xs
+extern const std::array<int8_t, 16> kMxfp4Values;  // twice the E2M1 numbers
+
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_CODEBOOKS_H_

@@ -1,0 +1,93 @@
+#include "compute/kernel_set.h"
+
+#include <array>
+
+#include "compute/float_matmul.h"
+#include "compute/isa_kernel_sets.h"
+#include "compute/portable.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kMaxSets = 3;
+
+// The sets that this CPU can run, best first, and views of them.
+struct Registry {
+  std::array<KernelSet, kMaxSets> sets{};
+  std::array<const KernelSet*, kMaxSets> available{};
+  size_t count = 0;
+
+  KernelSet* Add() {
+    KernelSet* set = &sets[count];
+    portable::Fill(set);
+    available[count++] = set;
+    return set;
+  }
+};
+
+#ifdef SLUICE_HAVE_AVX2
+bool CpuHasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+#endif
+
+#ifdef SLUICE_HAVE_AVX512
+bool CpuHasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+#endif
+
+// In place: the views point into the object.
+void Build(Registry* registry) {
+#ifdef SLUICE_HAVE_AVX512
+  if (CpuHasAvx512()) FillAvx512(registry->Add());
+#endif
+#ifdef SLUICE_HAVE_AVX2
+  if (CpuHasAvx2()) FillAvx2(registry->Add());
+#endif
+  registry->Add();
+}
+
+const Registry& TheRegistry() {
+  struct Built : Registry {
+    Built() { Build(this); }
+  };
+  static const Built registry;
+  return registry;
+}
+
+void BestFloatMatMul(const MatMulArgs& args) { MatMulInFloat(args, BestKernelSet().ops.dot_lanes); }
+
+KernelSet MakeFloatSet() {
+  KernelSet set = BestKernelSet();
+  set.name = "float";
+  for (Kernel& kernel : set.kernels) {
+    if (kernel.matmul != nullptr) kernel = {ActivationFormat::kF32, BestFloatMatMul};
+  }
+  return set;
+}
+
+}  // namespace
+
+absl::Span<const KernelSet* const> AvailableKernelSets() {
+  const Registry& registry = TheRegistry();
+  return {registry.available.data(), registry.count};
+}
+
+const KernelSet& BestKernelSet() { return *AvailableKernelSets().front(); }
+
+const KernelSet* FindKernelSet(absl::string_view name) {
+  for (const KernelSet* set : AvailableKernelSets()) {
+    if (set->name == name) return set;
+  }
+  return name == "float" ? &FloatKernelSet() : nullptr;
+}
+
+const KernelSet& FloatKernelSet() {
+  static const KernelSet set = MakeFloatSet();
+  return set;
+}
+
+}  // namespace sluice

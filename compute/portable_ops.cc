@@ -1,0 +1,54 @@
+#include <cmath>
+#include <cstring>
+
+#include "compute/ops.h"
+#include "compute/portable.h"
+
+namespace sluice::portable {
+
+float Dot(const float* a, const float* b, int64_t n) {
+  float lanes[kLanes] = {};
+  DotLanes(a, b, n, lanes);
+  return SumLanes(lanes);
+}
+
+void DotLanes(const float* a, const float* b, int64_t n, float lanes[16]) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lanes[j] = std::fma(a[i + j], b[i + j], lanes[j]);
+  }
+  if (i == n) return;
+  for (int j = 0; j < kLanes; ++j) {
+    const bool inside = i + j < n;
+    lanes[j] = std::fma(inside ? a[i + j] : 0.0f, inside ? b[i + j] : 0.0f, lanes[j]);
+  }
+}
+
+void Axpy(float scale, const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = std::fma(scale, x[i], y[i]);
+}
+
+void F16RowToF32(const uint16_t* in, float* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = F16ToF32(in[i]);
+}
+
+void F32RowToF16(const float* in, uint16_t* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = F32ToF16(in[i]);
+}
+
+void Swiglu(const float* gate, const float* up, float* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = Silu(gate[i]) * up[i];
+}
+
+float ExpSum(float* x, int64_t n, float max) {
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = Exp(x[i] - max);
+    lanes[i % kLanes] += x[i];
+  }
+  return SumLanes(lanes);
+}
+
+VectorOps Ops() { return {Dot, DotLanes, Axpy, F16RowToF32, F32RowToF16, Swiglu, ExpSum}; }
+
+}  // namespace sluice::portable

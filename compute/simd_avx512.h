@@ -1,0 +1,171 @@
+// The vector vocabulary of the AVX-512 kernels: sixteen outputs per register.
+//
+// For files compiled with AVX-512 F, BW, VL, DQ and VNNI only. Everything has
+// internal linkage: code compiled for one instruction set must never be the
+// copy of a shared function that the linker keeps.
+#ifndef SLUICE_COMPUTE_SIMD_AVX512_H_
+#define SLUICE_COMPUTE_SIMD_AVX512_H_
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "compute/simd_common.h"
+
+namespace sluice {
+namespace {
+
+template <int kMaxCode, bool kWide>
+struct Avx512Products;
+
+struct Avx512 {
+  using Int = __m512i;
+  using Float = __m512;
+  static constexpr int kLanes = 16;
+  static constexpr int kTileRows = 8;
+  // Signed codes become unsigned by this addition; the products take it off again.
+  static constexpr int kWideBias = 128;
+  template <int kMaxCode, bool kWide>
+  using Products = Avx512Products<kMaxCode, kWide>;
+
+  static Int Set1(int32_t value) { return _mm512_set1_epi32(value); }
+  static Int Broadcast(const void* dword) { return _mm512_set1_epi32(LoadDword(dword)); }
+  static Int And(Int a, Int b) { return _mm512_and_si512(a, b); }
+  static Int Or(Int a, Int b) { return _mm512_or_si512(a, b); }
+  static Int Xor(Int a, Int b) { return _mm512_xor_si512(a, b); }
+  // Bits of `a` where `mask` is set, of `b` elsewhere.
+  static Int Merge(Int mask, Int a, Int b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
+  static Int Add(Int a, Int b) { return _mm512_add_epi32(a, b); }
+  static Int Sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
+  static Int Mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
+  template <int kBits>
+  static Int ShiftLeft(Int a) {
+    return _mm512_slli_epi32(a, kBits);
+  }
+  template <int kBits>
+  static Int ShiftRight(Int a) {
+    return _mm512_srli_epi32(a, kBits);
+  }
+  template <int kBits>
+  static Int WordsShiftRightSigned(Int a) {
+    return _mm512_srai_epi16(a, kBits);
+  }
+  static Int AddBytes(Int a, Int b) { return _mm512_add_epi8(a, b); }
+  static Int BytesEqual(Int a, Int b) { return _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(a, b)); }
+  static Int LessThan(Int a, Int b) { return _mm512_movm_epi32(_mm512_cmplt_epi32_mask(a, b)); }
+
+  // Byte i of each dword of the result is byte k_i of that dword; -1 gives 0.
+  template <int k0, int k1, int k2, int k3>
+  static Int ShuffleBytes(Int a) {
+    const Int in_lane = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+    return _mm512_shuffle_epi8(a, _mm512_add_epi8(in_lane, _mm512_set1_epi32(PackBytes(k0, k1, k2, k3))));
+  }
+  // Each byte 0..15 to table[byte].
+  static Int Lookup(const int8_t* table, Int indices) {
+    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), indices);
+  }
+  // total + the two products of int16 in each lane.
+  static Int MaddPairs(Int total, Int a, Int b) { return _mm512_dpwssd_epi32(total, a, b); }
+
+  // Rows of 16 bytes at `base` + lane * stride, as four dwords per lane.
+  static void Transpose16(const uint8_t* base, size_t stride, Int out[4]) {
+    Int rows[4];
+    SLUICE_UNROLL
+    for (int i = 0; i < 4; ++i) rows[i] = LoadQuarters(base + i * stride, 4 * stride);
+    TransposeInLanes(rows, out);
+  }
+  // Rows of 32 bytes, as eight dwords per lane.
+  static void Transpose32(const uint8_t* base, size_t stride, Int out[8]) {
+    Int rows[8], mixed[8];
+    SLUICE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      rows[i] = LoadHalves(base + i * stride, base + (i + 4) * stride);
+      rows[4 + i] = LoadHalves(base + (i + 8) * stride, base + (i + 12) * stride);
+    }
+    TransposeInLanes(rows, mixed);
+    TransposeInLanes(rows + 4, mixed + 4);
+    SLUICE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      out[i] = _mm512_shuffle_i32x4(mixed[i], mixed[4 + i], 0x88);
+      out[4 + i] = _mm512_shuffle_i32x4(mixed[i], mixed[4 + i], 0xdd);
+    }
+  }
+  // The dword at `base` + lane * stride.
+  static Int GatherDwords(const uint8_t* base, size_t stride) {
+    const __m512i step = _mm512_set1_epi64(static_cast<int64_t>(stride));
+    const __m512i low = _mm512_mullo_epi64(step, _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    const __m256i first = _mm512_i64gather_epi32(low, base, 1);
+    const __m256i second = _mm512_i64gather_epi32(low, base + 8 * stride, 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+  }
+
+  // From the low half of each lane.
+  static Float HalfToFloat(Int a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
+  static Float BitsToFloat(Int a) { return _mm512_castsi512_ps(a); }
+  static Float ToFloat(Int a) { return _mm512_cvtepi32_ps(a); }
+  static Float BroadcastFloat(const float* value) { return _mm512_set1_ps(*value); }
+  static Float ZeroFloat() { return _mm512_setzero_ps(); }
+  static Float MulFloat(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float AddFloat(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float Fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static void StoreFloat(float* out, Float a) { _mm512_storeu_ps(out, a); }
+
+ private:
+  static Int LoadHalves(const uint8_t* low, const uint8_t* high) {
+    const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(low));
+    const __m256i second = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(high));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+  }
+  static Int LoadQuarters(const uint8_t* base, size_t stride) {
+    Int all = _mm512_castsi128_si512(LoadQuarter(base));
+    all = _mm512_mask_broadcast_i32x4(all, 0x00f0, LoadQuarter(base + stride));
+    all = _mm512_mask_broadcast_i32x4(all, 0x0f00, LoadQuarter(base + 2 * stride));
+    return _mm512_mask_broadcast_i32x4(all, 0xf000, LoadQuarter(base + 3 * stride));
+  }
+  static __m128i LoadQuarter(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+  // 4 x 4 dwords in each 128-bit lane.
+  static void TransposeInLanes(const Int in[4], Int out[4]) {
+    const Int a = _mm512_unpacklo_epi32(in[0], in[1]);
+    const Int b = _mm512_unpacklo_epi32(in[2], in[3]);
+    const Int c = _mm512_unpackhi_epi32(in[0], in[1]);
+    const Int d = _mm512_unpackhi_epi32(in[2], in[3]);
+    out[0] = _mm512_unpacklo_epi64(a, b);
+    out[1] = _mm512_unpackhi_epi64(a, b);
+    out[2] = _mm512_unpacklo_epi64(c, d);
+    out[3] = _mm512_unpackhi_epi64(c, d);
+  }
+};
+
+// Exact sums of products of unsigned codes and int8 activations, four to a
+// lane. A step of kStepDwords dwords ends in AddScaled or AddPlain.
+template <int kMaxCode, bool kWide>
+struct Avx512Products {
+  using Int = __m512i;
+  // Sixteen products that fit int16 allow one instruction to scale and add.
+  static constexpr bool kFitsWord = kMaxCode * 127 * 16 <= 32767;
+  static constexpr int StepDwords(int group_dwords) { return kFitsWord ? 4 : group_dwords; }
+
+  static Int Dot(Int sum, Int codes, Int values) { return _mm512_dpbusd_epi32(sum, codes, values); }
+  static Int AddPlain(Int total, Int sum) { return _mm512_add_epi32(total, sum); }
+  static Int AddScaled(Int total, Int sum, Int scale) {
+    if constexpr (kFitsWord) return _mm512_dpwssd_epi32(total, sum, scale);
+    return _mm512_add_epi32(total, _mm512_mullo_epi32(sum, scale));
+  }
+  // A sub-scale as AddScaled wants it, from one byte of each lane.
+  template <int kByte>
+  static Int UnsignedScale(Int bytes) {
+    return Avx512::ShuffleBytes<kByte, -1, -1, -1>(bytes);
+  }
+  template <int kByte>
+  static Int SignedScale(Int bytes) {
+    if constexpr (kFitsWord) return _mm512_srai_epi16(Avx512::ShuffleBytes<-1, kByte, -1, -1>(bytes), 8);
+    return _mm512_srai_epi32(Avx512::ShuffleBytes<-1, -1, -1, kByte>(bytes), 24);
+  }
+};
+
+}  // namespace
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_SIMD_AVX512_H_

@@ -1,0 +1,309 @@
+// Products of float weights and the vector operations, on sixteen chains.
+//
+// C is the vocabulary of an instruction set (Avx512Chains, Avx2Chains). Ragged
+// ends go through a zero-filled copy of sixteen, which is what the canonical
+// order asks for: "as if padded with zeros". Linkage as in simd_avx512.h.
+#ifndef SLUICE_COMPUTE_SIMD_FLOATS_H_
+#define SLUICE_COMPUTE_SIMD_FLOATS_H_
+
+#include <cstdint>
+#include <cstring>
+
+#include "compute/activations.h"
+#include "compute/exp_poly.h"
+#include "compute/kernel_set.h"
+#include "compute/simd_common.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kChains = 16;
+
+struct WeightsF32 {
+  using Element = float;
+  template <class C>
+  static SLUICE_INLINE typename C::Part Load(const void* from) {
+    return C::LoadPart(from);
+  }
+};
+struct WeightsF16 {
+  using Element = uint16_t;
+  template <class C>
+  static SLUICE_INLINE typename C::Part Load(const void* from) {
+    return C::LoadF16Part(from);
+  }
+};
+struct WeightsBf16 {
+  using Element = uint16_t;
+  template <class C>
+  static SLUICE_INLINE typename C::Part Load(const void* from) {
+    return C::LoadBf16Part(from);
+  }
+};
+
+// Sixteen elements at any alignment.
+template <class C, class W>
+SLUICE_INLINE void LoadParts(const void* from, typename C::Part (&parts)[C::kParts]) {
+  constexpr int kPartBytes = kChains / C::kParts * sizeof(typename W::Element);
+  SLUICE_UNROLL
+  for (int p = 0; p < C::kParts; ++p)
+    parts[p] = W::template Load<C>(static_cast<const uint8_t*>(from) + p * kPartBytes);
+}
+// The first `count` of them, as if followed by zeros.
+template <class C, class W>
+SLUICE_INLINE void LoadFirstParts(const void* from, int64_t count, typename C::Part (&parts)[C::kParts]) {
+  typename W::Element sixteen[kChains] = {};
+  std::memcpy(sixteen, from, static_cast<size_t>(count) * sizeof(typename W::Element));
+  LoadParts<C, W>(sixteen, parts);
+}
+template <class C>
+SLUICE_INLINE typename C::Value LoadFirst(const float* from, int64_t count) {
+  float sixteen[kChains] = {};
+  std::memcpy(sixteen, from, static_cast<size_t>(count) * sizeof(float));
+  return C::Load(sixteen);
+}
+template <class C>
+SLUICE_INLINE void StoreFirst(float* to, int64_t count, typename C::Value a) {
+  float sixteen[kChains];
+  C::Store(sixteen, a);
+  std::memcpy(to, sixteen, static_cast<size_t>(count) * sizeof(float));
+}
+
+// kOutputs outputs of R rows.
+template <class C, class W, int kOutputs, int R>
+void FloatTile(const uint8_t* weights, int64_t n_in, const void* const* rows, float* const* outputs, int64_t output) {
+  constexpr int64_t kSize = sizeof(typename W::Element);
+  typename C::Part sums[kOutputs][R][C::kParts];
+  for (auto& of_output : sums) {
+    for (auto& of_row : of_output) {
+      for (typename C::Part& part : of_row) part = C::ZeroPart();
+    }
+  }
+  const auto add = [&](int64_t i, auto load_x, auto load_w) SLUICE_INLINE_LAMBDA {
+    typename C::Part x[R][C::kParts];
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) load_x(static_cast<const float*>(rows[r]) + i, x[r]);
+    SLUICE_UNROLL
+    for (int o = 0; o < kOutputs; ++o) {
+      typename C::Part w[C::kParts];
+      load_w(weights + (o * n_in + i) * kSize, w);
+      SLUICE_UNROLL
+      for (int r = 0; r < R; ++r) {
+        SLUICE_UNROLL
+        for (int p = 0; p < C::kParts; ++p) sums[o][r][p] = C::FmaPart(w[p], x[r][p], sums[o][r][p]);
+      }
+    }
+  };
+  int64_t i = 0;
+  for (; i + kChains <= n_in; i += kChains) add(i, LoadParts<C, WeightsF32>, LoadParts<C, W>);
+  if (i < n_in) {
+    const int64_t rest = n_in - i;
+    add(
+        i, [rest](const void* from, auto& parts) { LoadFirstParts<C, WeightsF32>(from, rest, parts); },
+        [rest](const void* from, auto& parts) { LoadFirstParts<C, W>(from, rest, parts); });
+  }
+  SLUICE_UNROLL
+  for (int o = 0; o < kOutputs; ++o) {
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) outputs[r][output + o] = C::SumParts(sums[o][r]);
+  }
+}
+
+// All outputs of R rows, kOutputs at a time.
+template <class C, class W, int kOutputs, int R>
+void FloatRows(const MatMulArgs& args, int64_t row) {
+  const int64_t row_bytes = args.n_in * static_cast<int64_t>(sizeof(typename W::Element));
+  const void* const* rows = args.activations + row;
+  float* const* outputs = args.outputs + row;
+  const uint8_t* weights = static_cast<const uint8_t*>(args.weights);
+  int64_t o = 0;
+  for (; o + kOutputs <= args.n_out; o += kOutputs) {
+    FloatTile<C, W, kOutputs, R>(weights + o * row_bytes, args.n_in, rows, outputs, o);
+  }
+  for (; o < args.n_out; ++o) FloatTile<C, W, 1, R>(weights + o * row_bytes, args.n_in, rows, outputs, o);
+}
+
+// A MatMulFn.
+template <class C, class W>
+void FloatMatMul(const MatMulArgs& args) {
+  int64_t row = 0;
+  for (; row + C::kTileRows <= args.n_rows; row += C::kTileRows) {
+    FloatRows<C, W, C::kTileOutputs, C::kTileRows>(args, row);
+  }
+  for (; row < args.n_rows; ++row) FloatRows<C, W, C::kOutputsOfOneRow, 1>(args, row);
+}
+
+// compute/exp_poly.h, lane by lane.
+template <class C>
+SLUICE_INLINE typename C::Value Exp(typename C::Value x) {
+  using Value = typename C::Value;
+  const Value magic = C::Set1(kExpMagic);
+  const Value t = C::Fma(x, C::Set1(kExpLog2E), magic);
+  const Value n = C::Sub(t, magic);
+  Value r = C::NegatedFma(n, C::Set1(kExpLn2Hi), x);
+  r = C::NegatedFma(n, C::Set1(kExpLn2Lo), r);
+  Value p = C::Fma(C::Set1(kExpC6), r, C::Set1(kExpC5));
+  p = C::Fma(p, r, C::Set1(kExpC4));
+  p = C::Fma(p, r, C::Set1(kExpC3));
+  p = C::Fma(p, r, C::Set1(kExpC2));
+  p = C::Fma(p, r, C::Set1(kExpC1));
+  p = C::Fma(p, r, C::Set1(kExpC0));
+  Value y = C::AddToExponent(p, t);
+  y = C::Select(C::Less(x, C::Set1(kExpMin)), C::Zero(), y);
+  y = C::Select(C::Less(C::Set1(kExpMax), x), C::Set1(__builtin_inff()), y);
+  return C::Select(C::IsNan(x), x, y);
+}
+
+template <class C>
+void DotLanes(const float* a, const float* b, int64_t n, float lanes[16]) {
+  typename C::Value sum = C::Load(lanes);
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains) sum = C::Fma(C::Load(a + i), C::Load(b + i), sum);
+  if (i < n) sum = C::Fma(LoadFirst<C>(a + i, n - i), LoadFirst<C>(b + i, n - i), sum);
+  C::Store(lanes, sum);
+}
+
+template <class C>
+float Dot(const float* a, const float* b, int64_t n) {
+  float lanes[kChains] = {};
+  DotLanes<C>(a, b, n, lanes);
+  return C::Sum(C::Load(lanes));
+}
+
+template <class C>
+void Axpy(float scale, const float* x, float* y, int64_t n) {
+  const typename C::Value factor = C::Set1(scale);
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains) C::Store(y + i, C::Fma(factor, C::Load(x + i), C::Load(y + i)));
+  if (i == n) return;
+  StoreFirst<C>(y + i, n - i, C::Fma(factor, LoadFirst<C>(x + i, n - i), LoadFirst<C>(y + i, n - i)));
+}
+
+template <class C>
+void F16ToF32(const uint16_t* in, float* out, int64_t n) {
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains) C::Store(out + i, C::LoadF16(in + i));
+  if (i == n) return;
+  uint16_t sixteen[kChains] = {};
+  std::memcpy(sixteen, in + i, static_cast<size_t>(n - i) * sizeof(uint16_t));
+  StoreFirst<C>(out + i, n - i, C::LoadF16(sixteen));
+}
+
+template <class C>
+void F32ToF16(const float* in, uint16_t* out, int64_t n) {
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains) C::StoreF16(out + i, C::Load(in + i));
+  if (i == n) return;
+  uint16_t sixteen[kChains];
+  C::StoreF16(sixteen, LoadFirst<C>(in + i, n - i));
+  std::memcpy(out + i, sixteen, static_cast<size_t>(n - i) * sizeof(uint16_t));
+}
+
+template <class C>
+SLUICE_INLINE typename C::Value GatedUp(typename C::Value gate, typename C::Value up) {
+  const typename C::Value denominator = C::Add(C::Set1(1.0f), Exp<C>(C::Negate(gate)));
+  return C::Mul(C::Div(gate, denominator), up);
+}
+
+template <class C>
+void Swiglu(const float* gate, const float* up, float* out, int64_t n) {
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains) C::Store(out + i, GatedUp<C>(C::Load(gate + i), C::Load(up + i)));
+  if (i == n) return;
+  StoreFirst<C>(out + i, n - i, GatedUp<C>(LoadFirst<C>(gate + i, n - i), LoadFirst<C>(up + i, n - i)));
+}
+
+template <class C>
+float ExpSum(float* x, int64_t n, float max) {
+  const typename C::Value shift = C::Set1(max);
+  typename C::Value sum = C::Zero();
+  int64_t i = 0;
+  for (; i + kChains <= n; i += kChains) {
+    const typename C::Value y = Exp<C>(C::Sub(C::Load(x + i), shift));
+    C::Store(x + i, y);
+    sum = C::Add(sum, y);
+  }
+  if (i < n) {
+    StoreFirst<C>(x + i, n - i, Exp<C>(C::Sub(LoadFirst<C>(x + i, n - i), shift)));
+    sum = C::Add(sum, LoadFirst<C>(x + i, n - i));
+  }
+  return C::Sum(sum);
+}
+
+// What compute/activations.cc calls the scale of a block and its inverse;
+// `inverse` is 0 for a block that becomes all zero codes.
+struct BlockScale {
+  float scale;
+  float inverse;
+};
+
+template <class C, int kElements>
+SLUICE_INLINE BlockScale ScaleOf(const float* x) {
+  typename C::Value magnitudes = C::Zero();
+  for (int i = 0; i < kElements; i += kChains) magnitudes = C::LargerMagnitude(magnitudes, C::Load(x + i));
+  const uint32_t bits = C::LargestBits(magnitudes);
+  if (bits >= 0x7f800000) return {__builtin_nanf(""), 0.0f};
+  float largest;
+  std::memcpy(&largest, &bits, sizeof largest);
+  if (largest < 0x1p-100f) return {0.0f, 0.0f};
+  return {largest / 127.0f, 127.0f / largest};
+}
+
+// Sixteen codes and their sum.
+template <class C>
+SLUICE_INLINE int32_t QuantizeSixteen(const float* x, float inverse, int8_t* codes) {
+  if (inverse == 0.0f) {
+    std::memset(codes, 0, kChains);
+    return 0;
+  }
+  return C::StoreCodes(C::Add(C::Mul(C::Load(x), C::Set1(inverse)), C::Set1(kRoundMagic)), codes);
+}
+
+template <class C>
+void Quantize32(const float* x, int64_t elements, void* out) {
+  Q8Block32x8* packs = static_cast<Q8Block32x8*>(out);
+  const int64_t blocks = elements / 32;
+  if (blocks % 8 != 0) std::memset(&packs[blocks / 8], 0, sizeof(Q8Block32x8));
+  for (int64_t b = 0; b < blocks; ++b) {
+    Q8Block32x8& pack = packs[b / 8];
+    const BlockScale scale = ScaleOf<C, 32>(x + 32 * b);
+    pack.scales[b % 8] = scale.scale;
+    int8_t* codes = pack.values[b % 8];
+    const int32_t first = QuantizeSixteen<C>(x + 32 * b, scale.inverse, codes);
+    pack.sums[b % 8] = first + QuantizeSixteen<C>(x + 32 * b + 16, scale.inverse, codes + 16);
+  }
+}
+
+template <class C>
+void Quantize256(const float* x, int64_t elements, void* out) {
+  Q8Block256* blocks = static_cast<Q8Block256*>(out);
+  for (int64_t b = 0; b < elements / 256; ++b) {
+    Q8Block256& block = blocks[b];
+    const BlockScale scale = ScaleOf<C, 256>(x + 256 * b);
+    block.scale = scale.scale;
+    std::memset(block.padding, 0, sizeof block.padding);
+    for (int g = 0; g < 16; ++g) {
+      const float* group = x + 256 * b + 16 * g;
+      block.group_sums[g] = static_cast<int16_t>(QuantizeSixteen<C>(group, scale.inverse, block.values + 16 * g));
+    }
+  }
+}
+
+template <class C>
+void FillFloatProducts(KernelSet* set) {
+  set->kernels[static_cast<int>(TensorType::kF32)] = {ActivationFormat::kF32, FloatMatMul<C, WeightsF32>};
+  set->kernels[static_cast<int>(TensorType::kF16)] = {ActivationFormat::kF32, FloatMatMul<C, WeightsF16>};
+  set->kernels[static_cast<int>(TensorType::kBF16)] = {ActivationFormat::kF32, FloatMatMul<C, WeightsBf16>};
+}
+
+template <class C>
+void FillVectorOps(KernelSet* set) {
+  set->ops = {Dot<C>, DotLanes<C>, Axpy<C>, F16ToF32<C>, F32ToF16<C>, Swiglu<C>, ExpSum<C>};
+  set->quantize[static_cast<int>(ActivationFormat::kQ8Block32)] = Quantize32<C>;
+  set->quantize[static_cast<int>(ActivationFormat::kQ8Block256)] = Quantize256<C>;
+}
+
+}  // namespace
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_SIMD_FLOATS_H_

@@ -1,0 +1,413 @@
+// Products of block-quantised weights: panels of outputs, one output per lane.
+//
+// A panel is one block (or eight blocks of 32) of V::kLanes outputs, transposed
+// so that a register holds four consecutive codes of every output. Decoding is
+// then the same bit operations in all lanes, each activation dword is broadcast
+// from memory, integer sums need no horizontal step, and the float chain of an
+// output is a lane. A panel is decoded once, into the first-level cache, for up
+// to kChunkRows rows.
+//
+// V is the vocabulary of an instruction set (Avx512, Avx2), F a weight format:
+//   kBytes         of a block
+//   kMaxCode       the largest code as stored in the panel, which is unsigned
+//   kOffset        what the stored code exceeds the true one by
+//   kWide          codes are int8 of full range: stored as V::Products wants them
+//   kMinimums      the format has minimums
+// and, for blocks of 32, Decode(); for blocks of 256
+//   kGroupDwords   dwords that share a sub-scale: 4 or 8
+//   kParts         the codes are decoded in as many equal parts
+//   DecodeHeader() scales, units, and what the parts have in common
+//   DecodePart()   the codes of one part
+// Included once by each file of an instruction set; internal
+// linkage, see compute/simd_avx512.h.
+#ifndef SLUICE_COMPUTE_SIMD_PANEL_H_
+#define SLUICE_COMPUTE_SIMD_PANEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "compute/activations.h"
+#include "compute/kernel_set.h"
+#include "compute/simd_common.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kCodeDwords = 64;  // of 256 codes
+constexpr int kChunkRows = 64;   // rows that share one decoding
+
+// All of a block of 256 but its codes.
+template <class V>
+struct Header256 {
+  typename V::Int scales[16];    // by group, in the form that V::Products wants
+  typename V::Int sum_pairs[8];  // int16 multipliers of group_sums[2 * i] and [2 * i + 1]
+  typename V::Int common[8];     // undecoded bytes that several parts need
+  typename V::Float unit;
+  typename V::Float min_unit;
+};
+
+template <class V>
+struct Panel256 {
+  static constexpr int kElements = 256;
+  static constexpr int kBlocks = 1;  // that lie in one panel
+  using Activations = Q8Block256;
+
+  typename V::Int codes[kCodeDwords];
+  Header256<V> header;
+};
+
+template <class V>
+struct Panel32 {
+  static constexpr int kElements = 32;
+  static constexpr int kBlocks = 8;
+  using Activations = Q8Block32x8;
+
+  typename V::Int codes[8][8];
+  typename V::Float unit[8];
+  typename V::Float min_unit[8];
+};
+
+// The float sums of one row and kLanes outputs.
+template <class V>
+struct Chains {
+  typename V::Float main;
+  typename V::Float minimum;
+};
+
+template <class V, class F>
+using ProductsOf = typename V::template Products<F::kWide ? 255 : F::kMaxCode, F::kWide>;
+template <class V, class F>
+constexpr int kOffsetOf = F::kWide ? V::kWideBias : F::kOffset;
+
+// Adds to the integer sums of R rows what `kDwords` dwords of codes contribute,
+// sub-scales included, offsets not. `values` point at the activations of the
+// first of them.
+template <class V, class F, int R, int kDwords>
+SLUICE_INLINE void AddScaledSums(const typename V::Int* codes, const typename V::Int* scales,
+                                 const int8_t* const (&values)[R], typename V::Int (&sums)[R]) {
+  using Products = ProductsOf<V, F>;
+  constexpr int kStep = Products::StepDwords(F::kGroupDwords);
+  for (int first = 0; first < kDwords; first += kStep) {
+    typename V::Int parts[R];
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) parts[r] = V::Set1(0);
+    SLUICE_UNROLL
+    for (int k = first; k < first + kStep; ++k) {
+      SLUICE_UNROLL
+      for (int r = 0; r < R; ++r) parts[r] = Products::Dot(parts[r], codes[k], V::Broadcast(values[r] + 4 * k));
+    }
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) sums[r] = Products::AddScaled(sums[r], parts[r], scales[first / F::kGroupDwords]);
+  }
+}
+
+template <class V>
+SLUICE_INLINE typename V::Int GroupSums(const Header256<V>& header, const Q8Block256& block) {
+  typename V::Int sum = V::Set1(0);
+  SLUICE_UNROLL
+  for (int i = 0; i < 8; ++i) sum = V::MaddPairs(sum, header.sum_pairs[i], V::Broadcast(block.group_sums + 2 * i));
+  return sum;
+}
+
+// Where the integer sums of one row and unit enter its float chains.
+template <class V, class F>
+SLUICE_INLINE void ContinueChain(const Header256<V>& header, const Q8Block256& block, typename V::Int sum,
+                                 Chains<V>* chains) {
+  const typename V::Float scale = V::BroadcastFloat(&block.scale);
+  if constexpr (F::kMinimums) {
+    const typename V::Float minimum = V::ToFloat(GroupSums<V>(header, block));
+    chains->minimum = V::Fma(V::MulFloat(header.min_unit, scale), minimum, chains->minimum);
+  } else if constexpr (kOffsetOf<V, F> != 0) {
+    sum = V::Sub(sum, V::Mul(GroupSums<V>(header, block), V::Set1(kOffsetOf<V, F>)));
+  }
+  chains->main = V::Fma(V::MulFloat(header.unit, scale), V::ToFloat(sum), chains->main);
+}
+
+template <class V, class F, int R>
+void ContinueChains(const Panel256<V>& panel, const void* const* rows, int64_t index, int, Chains<V>* chains) {
+  const Q8Block256* blocks[R];
+  const int8_t* values[R];
+  typename V::Int sums[R];
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    blocks[r] = static_cast<const Q8Block256*>(rows[r]) + index;
+    values[r] = blocks[r]->values;
+    sums[r] = V::Set1(0);
+  }
+  AddScaledSums<V, F, R, kCodeDwords>(panel.codes, panel.header.scales, values, sums);
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) ContinueChain<V, F>(panel.header, *blocks[r], sums[r], &chains[r]);
+}
+
+// One block of 32.
+template <class V, class F, int R>
+SLUICE_INLINE void PlainSums(const typename V::Int (&codes)[8], const Q8Block32x8* const (&packs)[R], int block,
+                             typename V::Int (&sums)[R]) {
+  using Products = ProductsOf<V, F>;
+  constexpr int kStep = Products::StepDwords(8);
+  for (int r = 0; r < R; ++r) sums[r] = V::Set1(0);
+  SLUICE_UNROLL
+  for (int first = 0; first < 8; first += kStep) {
+    typename V::Int parts[R];
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) parts[r] = V::Set1(0);
+    SLUICE_UNROLL
+    for (int k = first; k < first + kStep; ++k) {
+      SLUICE_UNROLL
+      for (int r = 0; r < R; ++r) {
+        parts[r] = Products::Dot(parts[r], codes[k], V::Broadcast(packs[r]->values[block] + 4 * k));
+      }
+    }
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) sums[r] = Products::AddPlain(sums[r], parts[r]);
+  }
+}
+
+template <class V, class F>
+SLUICE_INLINE void ContinueChain(typename V::Float unit, typename V::Float min_unit, const Q8Block32x8& pack, int block,
+                                 typename V::Int sum, Chains<V>* chains) {
+  const typename V::Float scale = V::BroadcastFloat(&pack.scales[block]);
+  const typename V::Int values_sum = V::Broadcast(&pack.sums[block]);
+  if constexpr (kOffsetOf<V, F> != 0) sum = V::MaddPairs(sum, values_sum, V::Set1(-kOffsetOf<V, F> & 0xffff));
+  chains->main = V::Fma(V::MulFloat(unit, scale), V::ToFloat(sum), chains->main);
+  if constexpr (F::kMinimums) {
+    chains->minimum = V::Fma(V::MulFloat(min_unit, scale), V::ToFloat(values_sum), chains->minimum);
+  }
+}
+
+template <class V, class F, int R>
+void ContinueChains(const Panel32<V>& panel, const void* const* rows, int64_t index, int blocks, Chains<V>* chains) {
+  const Q8Block32x8* packs[R];
+  for (int r = 0; r < R; ++r) packs[r] = static_cast<const Q8Block32x8*>(rows[r]) + index;
+  for (int b = 0; b < blocks; ++b) {
+    typename V::Int sums[R];
+    PlainSums<V, F, R>(panel.codes[b], packs, b, sums);
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      ContinueChain<V, F>(panel.unit[b], panel.min_unit[b], *packs[r], b, sums[r], &chains[r]);
+    }
+  }
+}
+
+template <class V, class F, int kPart>
+SLUICE_INLINE void DecodeParts(const uint8_t* bytes, size_t stride, Panel256<V>* panel) {
+  constexpr int kDwords = kCodeDwords / F::kParts;
+  F::template DecodePart<V, kPart>(bytes, stride, panel->header.common, panel->codes + kPart * kDwords);
+  if constexpr (kPart + 1 < F::kParts) DecodeParts<V, F, kPart + 1>(bytes, stride, panel);
+}
+
+template <class V, class F>
+void DecodeBlocks(const uint8_t* bytes, size_t stride, int, Panel256<V>* panel) {
+  F::template DecodeHeader<V>(bytes, stride, &panel->header);
+  DecodeParts<V, F, 0>(bytes, stride, panel);
+}
+
+template <class V, class F>
+void DecodeBlocks(const uint8_t* bytes, size_t stride, int blocks, Panel32<V>* panel) {
+  for (int b = 0; b < blocks; ++b) {
+    F::template Decode<V>(bytes + b * F::kBytes, stride, panel->codes[b], &panel->unit[b], &panel->min_unit[b]);
+  }
+}
+
+// AddScaledSums of one row, with all steps side by side: nothing else hides the
+// latency of their chains.
+template <class V, class F, int kDwords>
+SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const typename V::Int* scales,
+                                           const int8_t* values, typename V::Int sum) {
+  using Products = ProductsOf<V, F>;
+  constexpr int kStep = Products::StepDwords(F::kGroupDwords);
+  constexpr int kSteps = kDwords / kStep;
+  typename V::Int parts[kSteps];
+  SLUICE_UNROLL
+  for (int s = 0; s < kSteps; ++s) parts[s] = V::Set1(0);
+  SLUICE_UNROLL
+  for (int k = 0; k < kStep; ++k) {
+    SLUICE_UNROLL
+    for (int s = 0; s < kSteps; ++s) {
+      parts[s] = Products::Dot(parts[s], codes[s * kStep + k], V::Broadcast(values + 4 * (s * kStep + k)));
+    }
+  }
+  SLUICE_UNROLL
+  for (int s = 0; s < kSteps; ++s) sum = Products::AddScaled(sum, parts[s], scales[s * kStep / F::kGroupDwords]);
+  return sum;
+}
+
+// One row: codes are used as they are decoded and go into no panel.
+template <class V, class F, int kPart>
+SLUICE_INLINE void AddParts(const uint8_t* bytes, size_t stride, const Header256<V>& header, const Q8Block256& block,
+                            typename V::Int* sum) {
+  constexpr int kDwords = kCodeDwords / F::kParts;
+  typename V::Int codes[kDwords];
+  F::template DecodePart<V, kPart>(bytes, stride, header.common, codes);
+  const typename V::Int* scales = header.scales + kPart * (kDwords / F::kGroupDwords);
+  *sum = AddScaledSum<V, F, kDwords>(codes, scales, block.values + 4 * kPart * kDwords, *sum);
+  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(bytes, stride, header, block, sum);
+}
+
+template <class V, class F>
+SLUICE_INLINE void OneRow(const uint8_t* bytes, size_t stride, const Q8Block256& block, int, Chains<V>* chains) {
+  Header256<V> header;
+  F::template DecodeHeader<V>(bytes, stride, &header);
+  typename V::Int sum = V::Set1(0);
+  AddParts<V, F, 0>(bytes, stride, header, block, &sum);
+  ContinueChain<V, F>(header, block, sum, chains);
+}
+
+template <class V, class F>
+SLUICE_INLINE void OneRow(const uint8_t* bytes, size_t stride, const Q8Block32x8& pack, int blocks, Chains<V>* chains) {
+  const Q8Block32x8* packs[1] = {&pack};
+  for (int b = 0; b < blocks; ++b) {
+    typename V::Int codes[8];
+    typename V::Float unit, min_unit;
+    F::template Decode<V>(bytes + b * F::kBytes, stride, codes, &unit, &min_unit);
+    typename V::Int sums[1];
+    PlainSums<V, F, 1>(codes, packs, b, sums);
+    ContinueChain<V, F>(unit, min_unit, pack, b, sums[0], chains);
+  }
+}
+
+// One block, or eight of 32, for all rows of a chunk.
+template <class V, class F, class Panel>
+void AllRows(const uint8_t* bytes, size_t stride, const void* const* rows, int n_rows, int64_t index, int blocks,
+             Panel* scratch, Chains<V>* chains) {
+  DecodeBlocks<V, F>(bytes, stride, blocks, scratch);
+  const Panel& panel = *scratch;
+  int r = 0;
+  for (; r + V::kTileRows <= n_rows; r += V::kTileRows) {
+    ContinueChains<V, F, V::kTileRows>(panel, rows + r, index, blocks, chains + r);
+  }
+  if constexpr (V::kTileRows > 4) {
+    for (; r + 4 <= n_rows; r += 4) ContinueChains<V, F, 4>(panel, rows + r, index, blocks, chains + r);
+  }
+  for (; r + 2 <= n_rows; r += 2) ContinueChains<V, F, 2>(panel, rows + r, index, blocks, chains + r);
+  if (r < n_rows) ContinueChains<V, F, 1>(panel, rows + r, index, blocks, chains + r);
+}
+
+// Where the weights of a panel's outputs lie.
+struct PanelSource {
+  const uint8_t* bytes;
+  size_t stride;
+  int64_t blocks;         // of a row
+  const uint8_t* behind;  // the end of the matrix
+};
+
+// The panel that follows is as long as this one and, as a rule, the next to be
+// read: while block bytes are read here, as many are fetched there.
+inline void PrefetchNext(const PanelSource& source, int lanes, int64_t first_byte, int64_t bytes) {
+  const uint8_t* from = source.bytes + lanes * source.stride + lanes * first_byte;
+  const int64_t left = source.behind - from;
+  const int64_t end = lanes * bytes < left ? lanes * bytes : left;
+  for (int64_t i = 0; i < end; i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
+// Blocks of a panel from number `first` on, at most as many as it holds.
+template <class Panel>
+SLUICE_INLINE int BlocksFrom(const PanelSource& source, int64_t first) {
+  const int64_t left = source.blocks - first;
+  return static_cast<int>(left < Panel::kBlocks ? left : Panel::kBlocks);
+}
+
+// All blocks of one panel for a chunk of rows.
+template <class V, class F, class Panel>
+void RunPanel(const PanelSource& source, const void* const* rows, int n_rows, Chains<V>* chains) {
+  for (int r = 0; r < n_rows; ++r) chains[r].main = chains[r].minimum = V::ZeroFloat();
+  Panel panel;
+  for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
+    const int blocks = BlocksFrom<Panel>(source, first);
+    PrefetchNext(source, V::kLanes, first * F::kBytes, blocks * F::kBytes);
+    const uint8_t* bytes = source.bytes + first * F::kBytes;
+    AllRows<V, F>(bytes, source.stride, rows, n_rows, first / Panel::kBlocks, blocks, &panel, chains);
+  }
+}
+
+template <class V, class F, class Panel>
+void RunOneRow(const PanelSource& source, const void* row, Chains<V>* result) {
+  const auto* activations = static_cast<const typename Panel::Activations*>(row);
+  Chains<V> chains = {V::ZeroFloat(), V::ZeroFloat()};
+  for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
+    const int blocks = BlocksFrom<Panel>(source, first);
+    PrefetchNext(source, V::kLanes, first * F::kBytes, blocks * F::kBytes);
+    OneRow<V, F>(source.bytes + first * F::kBytes, source.stride, activations[first / Panel::kBlocks], blocks, &chains);
+  }
+  *result = chains;
+}
+
+template <class V, class F>
+typename V::Float Finish(const Chains<V>& chains) {
+  if constexpr (F::kMinimums) return V::AddFloat(chains.main, chains.minimum);
+  return chains.main;
+}
+
+// Fewer outputs than lanes: the panel is run on a copy, group of blocks by
+// group of blocks, whose missing rows are zero.
+template <class V, class F, class Panel>
+void RunNarrow(const PanelSource& source, int n_out, const void* const* rows, int n_rows, Chains<V>* chains) {
+  for (int r = 0; r < n_rows; ++r) chains[r].main = chains[r].minimum = V::ZeroFloat();
+  constexpr int kCopyStride = Panel::kBlocks * F::kBytes;
+  uint8_t copy[V::kLanes * kCopyStride];
+  std::memset(copy, 0, sizeof copy);
+  Panel panel;
+  for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
+    const int blocks = BlocksFrom<Panel>(source, first);
+    for (int o = 0; o < n_out; ++o) {
+      std::memcpy(copy + o * kCopyStride, source.bytes + o * source.stride + first * F::kBytes, blocks * F::kBytes);
+    }
+    AllRows<V, F>(copy, kCopyStride, rows, n_rows, first / Panel::kBlocks, blocks, &panel, chains);
+  }
+}
+
+template <class V, class F, class Panel>
+void NarrowMatMul(const MatMulArgs& args, const PanelSource& source, int64_t first_row, int n_rows) {
+  Chains<V> chains[kChunkRows];
+  const int n_out = static_cast<int>(args.n_out);
+  RunNarrow<V, F, Panel>(source, n_out, args.activations + first_row, n_rows, chains);
+  for (int r = 0; r < n_rows; ++r) {
+    float lanes[V::kLanes];
+    V::StoreFloat(lanes, Finish<V, F>(chains[r]));
+    std::memcpy(args.outputs[first_row + r], lanes, n_out * sizeof(float));
+  }
+}
+
+// At least kLanes outputs; the last panel overlaps the one before it, so that
+// it is full, and stores the same bits again.
+template <class V, class F, class Panel>
+void ChunkMatMul(const MatMulArgs& args, PanelSource source, int64_t first_row, int n_rows) {
+  Chains<V> chains[kChunkRows];
+  const uint8_t* weights = source.bytes;
+  for (int64_t output = 0; output < args.n_out; output += V::kLanes) {
+    const int64_t first = output + V::kLanes <= args.n_out ? output : args.n_out - V::kLanes;
+    source.bytes = weights + first * source.stride;
+    if (n_rows == 1) {
+      RunOneRow<V, F, Panel>(source, args.activations[first_row], chains);
+    } else {
+      RunPanel<V, F, Panel>(source, args.activations + first_row, n_rows, chains);
+    }
+    for (int r = 0; r < n_rows; ++r) V::StoreFloat(args.outputs[first_row + r] + first, Finish<V, F>(chains[r]));
+  }
+}
+
+// A MatMulFn.
+template <class V, class F>
+void PanelMatMul(const MatMulArgs& args) {
+  using Panel = typename F::template Panel<V>;
+  PanelSource source;
+  source.bytes = static_cast<const uint8_t*>(args.weights);
+  source.blocks = args.n_in / Panel::kElements;
+  source.stride = static_cast<size_t>(source.blocks * F::kBytes);
+  source.behind = source.bytes + args.n_out * source.stride;
+  for (int64_t first = 0; first < args.n_rows; first += kChunkRows) {
+    const int64_t left = args.n_rows - first;
+    const int n_rows = static_cast<int>(left < kChunkRows ? left : kChunkRows);
+    if (args.n_out < V::kLanes) {
+      NarrowMatMul<V, F, Panel>(args, source, first, n_rows);
+    } else {
+      ChunkMatMul<V, F, Panel>(args, source, first, n_rows);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_SIMD_PANEL_H_

@@ -1,0 +1,145 @@
+#include "src/engine/engine.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "src/model/model_family.h"
+#include "storage/system_memory.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kReadDepth = 32;
+constexpr uint32_t kChunkBytes = 1 << 20;
+
+int ThreadsOrDefault(int threads) {
+  return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+absl::StatusOr<const KernelSet*> ChooseKernels(const EngineOptions& options) {
+  if (options.compute == ComputeMode::kFloat) return &FloatKernelSet();
+  if (options.kernel_set.empty()) return &BestKernelSet();
+  const KernelSet* kernels = FindKernelSet(options.kernel_set);
+  if (kernels != nullptr) return kernels;
+  std::string available;
+  for (const KernelSet* set : AvailableKernelSets()) absl::StrAppend(&available, " ", set->name);
+  return absl::InvalidArgumentError(
+      absl::StrCat("kernel set \"", options.kernel_set, "\" is not available on this machine; available:", available));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(ModelFiles files, const EngineOptions& options) {
+  std::unique_ptr<Engine> engine(new Engine(std::move(files), options));
+  RETURN_IF_ERROR(engine->ReadModel());
+  RETURN_IF_ERROR(engine->Open());
+  RETURN_IF_ERROR(engine->Plan());
+  RETURN_IF_ERROR(engine->Allocate());
+  return engine;
+}
+
+absl::Status Engine::ReadModel() {
+  ASSIGN_OR_RETURN(const ModelFamily* family, FamilyOf(files_));
+  ASSIGN_OR_RETURN(config_, family->read_config(files_));
+  ASSIGN_OR_RETURN(layout_, LayOut(*family, files_, config_));
+  ASSIGN_OR_RETURN(kernels_, ChooseKernels(options_));
+  threads_ = std::make_unique<ThreadPool>(ThreadsOrDefault(options_.threads));
+  if (options_.ram_bytes == 0) options_.ram_bytes = DefaultBudgetBytes();
+  if (options_.compute == ComputeMode::kFloat) options_.kv_type = KvType::kF32;
+  if (options_.context > config_.context_length) {
+    return absl::InvalidArgumentError(absl::StrCat("a context of ", options_.context, " tokens is beyond the model's ",
+                                                   config_.context_length, "; give a smaller --ctx or a shorter text"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Open() {
+  ASSIGN_OR_RETURN(std::unique_ptr<BlockReader> reader, OpenBlockReader(options_.io, files_.paths(), kReadDepth));
+  if (options_.wrap_reader) reader = options_.wrap_reader(std::move(reader));
+  RecordLoader::Options loader_options;
+  loader_options.chunk_bytes = kChunkBytes;
+  loader_options.depth = kReadDepth / 2;
+  loader_ = RecordLoader::Start(std::move(reader), files_.paths(), files_.file_sizes(), loader_options);
+  return absl::OkStatus();
+}
+
+PlanFacts Engine::Facts() const {
+  PlanFacts facts;
+  facts.files = &files_;
+  facts.config = &config_;
+  facts.layout = &layout_;
+  facts.kernels = kernels_;
+  facts.threads = threads_.get();
+  facts.cache = {options_.kv_type, config_.layers, options_.sequences, options_.context, config_.kv_width()};
+  facts.alignment = loader_->alignment_bytes();
+  facts.mapped = loader_->reader().Mapped(0) != nullptr;
+  return facts;
+}
+
+absl::Status Engine::Plan() {
+  const PlanFacts facts = Facts();
+  limits_ = GrantLimits(facts, {options_.sweep_rows, options_.logits_rows}, options_.ram_bytes);
+  PlanRequest request = MakeRequest(facts, limits_);
+  request.budget_bytes = options_.ram_bytes;
+  ASSIGN_OR_RETURN(plan_, MakePlan(request));
+  plan_.pinned_pieces = std::min(plan_.pinned_pieces, options_.max_pinned_pieces);
+  if (plan_.pinned_pieces < request.piece_bytes.size() && plan_.stream_slots == 0) plan_.stream_slots = 2;
+  plan_.stream_slots = std::min(plan_.stream_slots, options_.max_stream_slots);
+  for (ExpertPool::SizeClass& c : plan_.classes) c.slots = std::min(c.slots, options_.max_class_slots);
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Allocate() {
+  ASSIGN_OR_RETURN(vectors_, ResidentVectors::Load(layout_, config_.layers, loader_.get()));
+  ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(Facts().cache, &kernels_->ops));
+  cache_ = std::make_unique<KvCache>(std::move(cache));
+  TrunkStream::Options trunk_options;
+  for (const TrunkPiece& piece : layout_.pieces) trunk_options.pieces.push_back(piece.record);
+  trunk_options.head_begin = layout_.head_begin;
+  trunk_options.pinned.assign(layout_.pieces.size(), false);
+  const bool mapped = loader_->reader().Mapped(0) != nullptr;
+  const size_t pinned = mapped ? layout_.pieces.size() : plan_.pinned_pieces;
+  std::fill_n(trunk_options.pinned.begin(), pinned, true);
+  trunk_options.stream_slots = std::max(plan_.stream_slots, 2);
+  ASSIGN_OR_RETURN(trunk_, TrunkStream::Create(std::move(trunk_options), loader_.get()));
+  if (config_.moe_layers() > 0) {
+    ExpertPool::Options pool_options{config_.moe_layers(), config_.routing.experts, layout_.experts, plan_.classes};
+    ASSIGN_OR_RETURN(pool_,
+                     ExpertPool::Create(std::move(pool_options), loader_.get(),
+                                        MakeExpectedDistancePolicy(config_.moe_layers(), config_.routing.experts)));
+  }
+  ASSIGN_OR_RETURN(workspace_, AlignedBuffer::Create(WorkspaceBytes(Facts(), limits_)));
+  Arena arena(workspace_.data(), workspace_.size_bytes());
+  const ForwardContext context{&config_,     &layout_,    kernels_,      threads_.get(), &vectors_,
+                               trunk_.get(), pool_.get(), loader_.get(), cache_.get(),   options_.stop};
+  forward_ = std::make_unique<Forward>(&arena, context, limits_);
+  return trunk_->LoadPinned(options_.load_progress);
+}
+
+absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> rows) {
+  const int64_t begin_ns = NowNs();
+  absl::StatusOr<absl::Span<const float>> logits = forward_->Run(rows);
+  totals_.sweep_ns += NowNs() - begin_ns;
+  ++totals_.sweeps;
+  totals_.rows += rows.size();
+  totals_.trunk_streamed_bytes += trunk_->streamed_bytes_per_sweep();
+  return logits;
+}
+
+EngineCounters Engine::counters() const {
+  EngineCounters counters = totals_;
+  counters.time_ns = NowNs();
+  counters.io = loader_->counters();
+  counters.stall_ns = trunk_->stall_ns();
+  if (pool_ != nullptr) {
+    counters.pool = pool_->counters();
+    counters.stall_ns += counters.pool.stall_ns;
+  }
+  return counters;
+}
+
+}  // namespace sluice

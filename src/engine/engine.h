@@ -1,0 +1,118 @@
+// A model ready to run inside a memory budget.
+//
+// Owns everything: the plan, the I/O thread, the pool, the trunk, the KV cache,
+// the workspace and the forward pass. Created in one go: the plan comes first,
+// then all memory, then the pinned weights are read. One caller thread.
+#ifndef SLUICE_SRC_ENGINE_ENGINE_H_
+#define SLUICE_SRC_ENGINE_ENGINE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "src/engine/planning.h"
+#include "src/model/forward.h"
+#include "src/model/kv_cache.h"
+#include "src/model/model_config.h"
+#include "src/model/resident_vectors.h"
+#include "src/model/weight_layout.h"
+#include "storage/block_reader.h"
+#include "storage/expert_pool.h"
+#include "storage/memory_plan.h"
+#include "storage/model_files.h"
+#include "storage/record_loader.h"
+#include "storage/trunk_stream.h"
+
+namespace sluice {
+
+enum class ComputeMode { kFast, kFloat };
+
+struct EngineOptions {
+  uint64_t ram_bytes = 0;  // 0: what the machine can spare
+  int64_t context = 1;     // positions of each sequence
+  int sequences = 1;
+  int64_t sweep_rows = 1;         // wanted; the plan may grant fewer
+  int64_t logits_rows = 1;        // wanted in one sweep; the plan may grant fewer
+  int threads = 0;                // 0: one per core
+  KvType kv_type = KvType::kF16;  // --compute float always uses kF32
+  IoBackend io = IoBackend::kAuto;
+  ComputeMode compute = ComputeMode::kFast;
+  std::string kernel_set;  // empty: the best
+  const std::atomic<bool>* stop = nullptr;
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> load_progress = [](uint64_t, uint64_t) {};
+
+  // For the gates: tiny models would otherwise fit any budget.
+  int max_class_slots = 1 << 30;
+  size_t max_pinned_pieces = SIZE_MAX;
+  int max_stream_slots = 1 << 30;
+  std::function<std::unique_ptr<BlockReader>(std::unique_ptr<BlockReader>)> wrap_reader;
+};
+
+// Running totals; differences of two snapshots describe what lay between.
+struct EngineCounters {
+  int64_t time_ns = 0;
+  int64_t sweep_ns = 0;  // inside RunSweep
+  int64_t stall_ns = 0;  // of it, waiting for reads
+  uint64_t sweeps = 0;
+  uint64_t rows = 0;
+  uint64_t trunk_streamed_bytes = 0;
+  IoCounters io;
+  PoolCounters pool;
+};
+
+class Engine {
+ public:
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(ModelFiles files, const EngineOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  const MemoryPlan& plan() const { return plan_; }
+  const EngineOptions& options() const { return options_; }
+  const BlockReader& reader() const { return loader_->reader(); }
+  absl::string_view kernel_set_name() const { return kernels_->name; }
+  int threads() const { return threads_->threads(); }
+  uint64_t kv_bytes() const { return KvCache::TotalBytes(cache_->shape()); }
+  // What the plan granted.
+  int64_t max_rows() const { return limits_.max_rows; }
+  int64_t max_logits_rows() const { return limits_.max_logits_rows; }
+
+  // See Forward::Run. A Cancelled status when the stop flag was raised.
+  absl::StatusOr<absl::Span<const float>> RunSweep(absl::Span<const Row> rows);
+
+  EngineCounters counters() const;
+
+ private:
+  Engine(ModelFiles files, const EngineOptions& options) : files_(std::move(files)), options_(options) {}
+
+  absl::Status Open();
+  absl::Status Plan();
+  absl::Status Allocate();
+  absl::Status ReadModel();
+  PlanFacts Facts() const;
+
+  ModelFiles files_;
+  EngineOptions options_;
+  ModelConfig config_;
+  WeightLayout layout_;
+  const KernelSet* kernels_ = nullptr;
+  std::unique_ptr<ThreadPool> threads_;
+  ForwardLimits limits_;
+  MemoryPlan plan_;
+  std::unique_ptr<RecordLoader> loader_;
+  ResidentVectors vectors_;
+  std::unique_ptr<TrunkStream> trunk_;
+  std::unique_ptr<ExpertPool> pool_;
+  std::unique_ptr<KvCache> cache_;
+  AlignedBuffer workspace_;
+  std::unique_ptr<Forward> forward_;
+  EngineCounters totals_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_SRC_ENGINE_ENGINE_H_

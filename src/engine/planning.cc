@@ -1,0 +1,123 @@
+#include "src/engine/planning.h"
+
+#include <algorithm>
+
+#include "src/model/resident_vectors.h"
+
+namespace sluice {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+// The program's text and libraries, its heap at rest, rings and the stacks of
+// its threads. docs/benchmarking.md tells how it was measured.
+constexpr uint64_t kProcessBytes = 20 * kMiB;
+constexpr uint64_t kBytesPerThread = 256 << 10;
+// Rows of the smallest sweep worth planning for.
+constexpr int64_t kSmallestRows = 16;
+// More rows than this gain nothing: a sweep of so many touches every expert.
+constexpr int64_t kLargestRows = 4096;
+constexpr uint64_t kLogitsBytes = 64 * kMiB;
+
+uint64_t ValueBytes(const GgufValue& value) {
+  const GgufArray* array = std::get_if<GgufArray>(&value.value);
+  if (array == nullptr) return 128;
+  const auto* strings = std::get_if<std::vector<std::string>>(&array->items);
+  if (strings == nullptr) return array->size() * sizeof(int64_t);
+  uint64_t bytes = 0;
+  for (const std::string& text : *strings) bytes += sizeof(std::string) + (text.size() > 15 ? text.size() + 16 : 0);
+  return bytes;
+}
+
+// The keys while they are parsed, and the tokenizer made of them.
+uint64_t MetadataBytes(const ModelFiles& files) {
+  uint64_t bytes = 0;
+  for (const auto& [key, value] : files.metadata().entries()) bytes += ValueBytes(value);
+  return 2 * bytes + files.tensors().size() * 512;
+}
+
+uint64_t DirectoryBytes(const WeightLayout& layout) {
+  uint64_t bytes = layout.experts.size() * (sizeof(Record) + 3 * sizeof(Slice) + 64);
+  for (const TrunkStep& step : layout.steps) bytes += sizeof(TrunkStep) + step.slices.size() * sizeof(MatrixSlice) + 32;
+  return 2 * bytes;  // the pool keeps its own copy
+}
+
+void AddPieces(const PlanFacts& facts, PlanRequest* request) {
+  for (const TrunkPiece& piece : facts.layout->pieces) {
+    request->piece_bytes.push_back(SlotBytes(piece.record, facts.alignment));
+  }
+}
+
+void AddClasses(const PlanFacts& facts, PlanRequest* request) {
+  if (facts.layout->experts.empty()) return;
+  request->classes = ExpertPool::ClassesOf(facts.layout->experts, facts.alignment);
+  request->class_records.assign(request->classes.size(), 0);
+  for (const Record& record : facts.layout->experts) {
+    ++request->class_records[ExpertPool::ClassFor(request->classes, SlotBytes(record, facts.alignment))];
+  }
+  request->min_slots = facts.config->routing.top_k + 1;
+}
+
+}  // namespace
+
+uint64_t WorkspaceBytes(const PlanFacts& facts, const ForwardLimits& limits) {
+  Arena arena;
+  ForwardContext context;
+  context.config = facts.config;
+  context.layout = facts.layout;
+  context.kernels = facts.kernels;
+  context.threads = facts.threads;
+  const Forward counted(&arena, context, limits);
+  return arena.used_bytes();
+}
+
+PlanRequest MakeRequest(const PlanFacts& facts, const ForwardLimits& limits) {
+  PlanRequest request;
+  request.fixed.push_back({"program", kProcessBytes + facts.threads->threads() * kBytesPerThread});
+  request.fixed.push_back({"keys and tokenizer", MetadataBytes(*facts.files) + DirectoryBytes(*facts.layout)});
+  request.fixed.push_back({"norms and biases", ResidentVectors::Bytes(*facts.layout)});
+  request.fixed.push_back({"kv cache", KvCache::TotalBytes(facts.cache)});
+  request.fixed.push_back({"activations", WorkspaceBytes(facts, limits)});
+  if (facts.mapped) {
+    request.fixed.push_back({"mapped files", facts.files->total_bytes()});
+    return request;
+  }
+  AddPieces(facts, &request);
+  AddClasses(facts, &request);
+  return request;
+}
+
+namespace {
+
+ForwardLimits LimitsOf(const PlanFacts& facts, const SweepWish& wish, int64_t rows) {
+  ForwardLimits limits;
+  limits.max_rows = std::max<int64_t>(rows, 1);
+  const int64_t affordable = std::max<int64_t>(kLogitsBytes / (facts.config->vocab * sizeof(float)), 1);
+  limits.max_logits_rows = std::clamp<int64_t>(wish.logits_rows, 1, std::min(limits.max_rows, affordable));
+  limits.alignment = facts.alignment;
+  return limits;
+}
+
+}  // namespace
+
+ForwardLimits SmallestLimits(const PlanFacts& facts, const SweepWish& wish) {
+  return LimitsOf(facts, wish, std::min(wish.rows, kSmallestRows));
+}
+
+ForwardLimits GrantLimits(const PlanFacts& facts, const SweepWish& wish, uint64_t budget_bytes) {
+  const ForwardLimits smallest = SmallestLimits(facts, wish);
+  const uint64_t floor_bytes = FloorBytes(MakeRequest(facts, smallest));
+  if (budget_bytes <= floor_bytes) return smallest;
+  const uint64_t allowed_bytes = WorkspaceBytes(facts, smallest) + (budget_bytes - floor_bytes) / 8;
+  int64_t low = smallest.max_rows, high = std::clamp(wish.rows, low, kLargestRows);
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (WorkspaceBytes(facts, LimitsOf(facts, wish, middle)) <= allowed_bytes) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return LimitsOf(facts, wish, low);
+}
+
+}  // namespace sluice

@@ -1,0 +1,97 @@
+// The forward pass: one sweep of rows through all layers.
+//
+// The only code path there is: a chat turn is a sweep of one row, a prompt a
+// few sweeps of many, a batch a sweep of many sequences. Bits of a row do not
+// depend on the other rows, on the pool, on threads or on the order of reads.
+// All memory is laid out at creation. One caller thread.
+#ifndef SLUICE_SRC_MODEL_FORWARD_H_
+#define SLUICE_SRC_MODEL_FORWARD_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "base/arena.h"
+#include "src/model/activation_rows.h"
+#include "src/model/embedding.h"
+#include "src/model/kv_cache.h"
+#include "src/model/linear.h"
+#include "src/model/mla_attention.h"
+#include "src/model/moe_ffn.h"
+#include "src/model/rope.h"
+
+namespace sluice {
+
+// The parts that a forward pass works on; all outlive it.
+struct ForwardContext {
+  const ModelConfig* config = nullptr;
+  const WeightLayout* layout = nullptr;
+  const KernelSet* kernels = nullptr;
+  ThreadPool* threads = nullptr;
+  // Null while only counting the workspace:
+  const ResidentVectors* vectors = nullptr;
+  TrunkStream* trunk = nullptr;
+  ExpertPool* pool = nullptr;  // null for a model without experts
+  RecordLoader* loader = nullptr;
+  KvCache* cache = nullptr;
+  // When set, a sweep ends between layers with a Cancelled status.
+  const std::atomic<bool>* stop = nullptr;
+};
+
+struct ForwardLimits {
+  int64_t max_rows = 1;         // of a sweep
+  int64_t max_logits_rows = 1;  // rows of a sweep that want logits
+  uint32_t alignment = 4096;    // of the reader
+};
+
+class Forward {
+ public:
+  // With a counting arena only the arena's used_bytes() is of use afterwards.
+  Forward(Arena* arena, const ForwardContext& context, const ForwardLimits& limits);
+
+  // Runs a sweep. Rows of one sequence are neighbours with positions rising by
+  // one, and continue what the cache holds of it. Returns the logits of the rows
+  // that want them, in order, vocab floats each, valid until the next call.
+  absl::StatusOr<absl::Span<const float>> Run(absl::Span<const Row> rows);
+
+ private:
+  absl::Status RunLayers(const Sweep& sweep, int64_t logits_rows);
+  absl::Status Layer(int layer, const Sweep& sweep);
+  absl::Status Attend(int layer, const Sweep& sweep);
+  absl::Status DenseFfn(int layer, const Sweep& sweep);
+  absl::Status MoeLayer(int layer, const Sweep& sweep);
+  absl::Status GatedFfn(int layer, const InputRows& in);
+  absl::Status Head(const Sweep& sweep);
+  absl::Status Product(TrunkOp op, int layer, const InputRows& in, float* const* out);
+  void Normalize(const float* weight, int64_t count);
+  void AddToResidual(int64_t count);
+  void FindRuns(absl::Span<const Row> rows);
+  InputRows Inputs(ActivationRows* rows) { return rows->Quantize(*context_.kernels, context_.threads); }
+
+  const ForwardContext context_;
+  const ModelConfig& config_;
+  const ForwardLimits limits_;
+  Linear linear_;
+  Rope rope_;
+  Trunk trunk_;
+  Embedding embedding_;
+  MlaAttention attention_;
+  MoeFfn moe_;
+  ActivationRows normed_;
+  ActivationRows attended_;
+  ActivationRows hidden_;
+  ActivationRows head_in_;
+  float* residual_;  // [max_rows][embedding]
+  float** residual_rows_;
+  float* delta_;  // what a block adds to the residual
+  float** delta_rows_;
+  float* angles_;
+  float* logits_;
+  float** logits_rows_;
+  SequenceRun* runs_;
+  int64_t run_count_ = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_SRC_MODEL_FORWARD_H_

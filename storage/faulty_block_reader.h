@@ -1,0 +1,93 @@
+// A reader that fails on purpose, the same way every time.
+//
+// Wraps another reader and follows a script: errors, short reads, completions
+// held back and released out of order. Delays are counted in reads, never in
+// time. The order in which the wrapped reader completes is its own.
+#ifndef SLUICE_STORAGE_FAULTY_BLOCK_READER_H_
+#define SLUICE_STORAGE_FAULTY_BLOCK_READER_H_
+
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "storage/block_reader.h"
+
+namespace sluice {
+
+// Reads, submits and reaps are numbered from 1; number 0 means never.
+struct FaultScript {
+  uint64_t seed = 1;
+  // The read with this number fails with `error`; a persistent fault stays with
+  // its place in the file, so that every later read from there fails too.
+  uint64_t fail_read = 0;
+  bool persistent = false;
+  int error = EIO;
+  // Every so many reads one returns a part of what it read, not even a whole
+  // number of blocks, and spoils the rest of its destination.
+  uint64_t shorten_every = 0;
+  // Completions are held back until this many wait or nothing else is in
+  // flight, then some of them are released in random order. 0: no reordering.
+  size_t hold_back = 0;
+  // From this call on Submit or Reap fails as if the reader were broken.
+  uint64_t break_submit = 0;
+  uint64_t break_reap = 0;
+};
+
+class FaultyBlockReader final : public BlockReader {
+ public:
+  FaultyBlockReader(std::unique_ptr<BlockReader> reader, const FaultScript& script);
+
+  absl::string_view name() const override { return reader_->name(); }
+  bool direct_io() const override { return reader_->direct_io(); }
+  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
+  int capacity() const override { return reader_->capacity(); }
+  absl::Status Submit(absl::Span<const BlockRead> reads) override;
+  absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override;
+  void Wake() override { reader_->Wake(); }
+  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
+  // Never maps: the point is that reads go through Submit.
+  const uint8_t* Mapped(int /*file*/) const override { return nullptr; }
+
+  // What has happened so far; any thread.
+  uint64_t reads() const { return reads_.load(std::memory_order_relaxed); }
+  uint64_t errors() const { return errors_.load(std::memory_order_relaxed); }
+  uint64_t shortened() const { return shortened_.load(std::memory_order_relaxed); }
+  uint64_t reordered() const { return reordered_.load(std::memory_order_relaxed); }
+  // Where the read `fail_read` lay; valid once errors() > 0.
+  int failed_file() const { return failed_file_.load(std::memory_order_relaxed); }
+  uint64_t failed_offset() const { return failed_offset_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Flying {
+    BlockRead read;
+    uint64_t number;
+  };
+
+  bool Fails(const Flying& flying);
+  // What the user is told of a completed read.
+  BlockCompletion Spoil(const Flying& flying, int32_t result);
+  size_t Release(absl::Span<BlockCompletion> out);
+
+  const std::unique_ptr<BlockReader> reader_;
+  const FaultScript script_;
+  std::mt19937_64 random_;
+  absl::flat_hash_map<uint64_t, Flying> flying_;  // by tag
+  std::vector<BlockCompletion> held_;
+  std::vector<BlockCompletion> arrivals_;
+  uint64_t submits_ = 0;
+  uint64_t reaps_ = 0;
+  std::atomic<uint64_t> reads_{0};
+  std::atomic<uint64_t> errors_{0};
+  std::atomic<uint64_t> shortened_{0};
+  std::atomic<uint64_t> reordered_{0};
+  std::atomic<int> failed_file_{-1};
+  std::atomic<uint64_t> failed_offset_{0};
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_STORAGE_FAULTY_BLOCK_READER_H_

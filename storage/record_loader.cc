@@ -1,0 +1,484 @@
+#include "storage/record_loader.h"
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "storage/load_queue.h"
+
+namespace sluice {
+namespace {
+
+constexpr int kPriorities = 3;
+// Results in a row that neither bring a chunk further nor count as an error:
+// interrupted reads, and short ones that end within their first block.
+constexpr int kMaxStalls = 1000;
+
+// Waits for one load.
+class OneLoad final : public LoadSink {
+ public:
+  void OnLoaded(uint64_t /*token*/, absl::Status status) override {
+    MutexLock lock(&mutex_);
+    status_ = std::move(status);
+    done_ = true;
+    news_.NotifyOne();
+  }
+  absl::Status Wait() {
+    MutexLock lock(&mutex_);
+    while (!done_) news_.Wait(&mutex_);
+    return status_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar news_;
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+// Members without a guard are the I/O thread's alone.
+class RecordLoader::Impl {
+ public:
+  Impl(std::unique_ptr<BlockReader> reader, std::vector<std::string> paths, std::vector<uint64_t> file_sizes,
+       const Options& options);
+  ~Impl();
+
+  void Load(const LoadRequest& request, LoadPriority priority);
+  void Discard(const LoadSink* sink);
+  void RegisterMemory(std::vector<absl::Span<uint8_t>> regions);
+  IoCounters counters() const;
+  const BlockReader& reader() const { return *reader_; }
+  bool OnIoThread() const { return std::this_thread::get_id() == thread_.get_id(); }
+
+ private:
+  // A record whose chunks are being issued or read.
+  struct Job {
+    bool active = false;
+    LoadRequest request;
+    size_t slice = 0;          // being cut; slices.size() when all is issued
+    uint64_t cut_bytes = 0;    // of that slice's superset
+    uint64_t slot_offset = 0;  // where the next chunk goes
+    int chunks = 0;            // not yet finished
+    absl::Status status;
+  };
+  struct Chunk {
+    int job = 0;
+    BlockRead read = {};
+    uint64_t needed_end = 0;  // in the file; bytes beyond it are only alignment
+    int retries = 0;
+    int stalls = 0;
+  };
+
+  void Run();
+  // Takes what other threads left; false when it is time to end.
+  bool TakeNews();
+  bool NothingWaits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Cuts chunks, best priority first, until `depth` are under way.
+  void FillDepth();
+  // The job to cut from, or -1 when nothing waits.
+  int NextJob();
+  int BeginNext(int priority);
+  bool PopRequest(int priority, LoadRequest* request);
+  // Why the load cannot be read at all; OK when it can.
+  absl::Status Refusal(const LoadRequest& request) const;
+  void CutChunk(int job_index);
+  absl::Status SubmitIssued();
+
+  void HandleCompletions(size_t count);
+  void Handle(const BlockCompletion& completion);
+  void HandleError(Chunk* chunk, int error);
+  void HandleShort(Chunk* chunk, uint64_t got_bytes);
+  void Resubmit(Chunk* chunk);
+  void FinishChunk(Chunk* chunk, absl::Status status);
+  void FinishJob(Job* job);
+  absl::Status ReadError(const Chunk& chunk, int error) const;
+  absl::Status EndsEarly(int file, uint64_t end, uint64_t needed_end) const;
+  // The reader is broken: every load from now on fails with `status`.
+  void Break(absl::Status status);
+  void AddCounters(size_t completions, uint64_t bytes);
+
+  const std::unique_ptr<BlockReader> reader_;
+  const std::vector<std::string> paths_;
+  const std::vector<uint64_t> file_sizes_;
+  const uint32_t alignment_;
+  const uint64_t chunk_bytes_;
+  const int depth_;
+  const int max_retries_;
+
+  std::vector<Chunk> chunks_;
+  std::vector<int> free_chunks_;
+  std::vector<int> issued_;  // to be submitted
+  std::vector<Job> jobs_;
+  std::array<int, kPriorities> cutting_;  // the job being cut at each priority, or -1
+  std::vector<BlockRead> reads_;
+  std::vector<BlockCompletion> completions_;
+  int in_flight_ = 0;
+  int active_jobs_ = 0;
+  bool ending_ = false;
+  absl::Status broken_;
+  uint64_t retries_made_ = 0;
+
+  mutable Mutex mutex_;
+  CondVar news_;  // only waited for when the reader is broken
+  std::array<LoadQueue, kPriorities> queues_ ABSL_GUARDED_BY(mutex_);
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wake_sent_ ABSL_GUARDED_BY(mutex_) = false;
+  bool regions_changed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<absl::Span<uint8_t>> regions_ ABSL_GUARDED_BY(mutex_);
+  IoCounters counters_ ABSL_GUARDED_BY(mutex_);
+  int64_t busy_since_ns_ ABSL_GUARDED_BY(mutex_) = 0;  // 0: nothing is in flight
+  std::thread thread_;
+};
+
+RecordLoader::Impl::Impl(std::unique_ptr<BlockReader> reader, std::vector<std::string> paths,
+                         std::vector<uint64_t> file_sizes, const Options& options)
+    : reader_(std::move(reader)),
+      paths_(std::move(paths)),
+      file_sizes_(std::move(file_sizes)),
+      alignment_(reader_->alignment_bytes()),
+      chunk_bytes_(AlignUp(std::max<uint32_t>(options.chunk_bytes, 1), alignment_)),
+      depth_(std::max(1, std::min(options.depth, reader_->capacity()))),
+      max_retries_(options.max_retries),
+      chunks_(depth_),
+      // One more for each priority: a job that is being cut may have no chunk
+      // under way.
+      jobs_(depth_ + kPriorities),
+      completions_(depth_) {
+  SLUICE_CHECK(paths_.size() == file_sizes_.size());
+  for (int i = 0; i < depth_; ++i) free_chunks_.push_back(i);
+  issued_.reserve(depth_);
+  reads_.reserve(depth_);
+  cutting_.fill(-1);
+  thread_ = std::thread([this] { Run(); });
+}
+
+RecordLoader::Impl::~Impl() {
+  {
+    MutexLock lock(&mutex_);
+    closing_ = true;
+    news_.NotifyOne();
+  }
+  reader_->Wake();
+  thread_.join();
+}
+
+void RecordLoader::Impl::Load(const LoadRequest& request, LoadPriority priority) {
+  bool wake;
+  {
+    MutexLock lock(&mutex_);
+    queues_[static_cast<int>(priority)].Push(request);
+    // The I/O thread looks at the queues after its sinks return.
+    wake = !wake_sent_ && !OnIoThread();
+    wake_sent_ |= wake;
+    news_.NotifyOne();
+  }
+  if (wake) reader_->Wake();
+}
+
+void RecordLoader::Impl::Discard(const LoadSink* sink) {
+  {
+    MutexLock lock(&mutex_);
+    for (LoadQueue& queue : queues_) queue.Discard(sink);
+  }
+  reader_->Wake();
+}
+
+void RecordLoader::Impl::RegisterMemory(std::vector<absl::Span<uint8_t>> regions) {
+  {
+    MutexLock lock(&mutex_);
+    regions_ = std::move(regions);
+    regions_changed_ = true;
+  }
+  reader_->Wake();
+}
+
+IoCounters RecordLoader::Impl::counters() const {
+  MutexLock lock(&mutex_);
+  IoCounters now = counters_;
+  if (busy_since_ns_ != 0) now.busy_ns += NowNs() - busy_since_ns_;
+  return now;
+}
+
+void RecordLoader::Impl::Run() {
+  while (TakeNews()) {
+    FillDepth();
+    absl::Status status = SubmitIssued();
+    if (!status.ok()) {
+      Break(std::move(status));
+      continue;
+    }
+    if (ending_ && in_flight_ == 0) continue;  // nothing would end the wait
+    const absl::StatusOr<size_t> count = reader_->Reap(absl::MakeSpan(completions_));
+    if (count.ok()) {
+      HandleCompletions(*count);
+    } else {
+      Break(count.status());
+    }
+  }
+}
+
+bool RecordLoader::Impl::TakeNews() {
+  std::vector<absl::Span<uint8_t>> regions;
+  bool register_regions;
+  {
+    MutexLock lock(&mutex_);
+    while (!broken_.ok() && !closing_ && NothingWaits()) news_.Wait(&mutex_);
+    wake_sent_ = false;
+    ending_ = closing_;
+    if (ending_ && active_jobs_ == 0 && NothingWaits()) return false;
+    register_regions = std::exchange(regions_changed_, false) && broken_.ok();
+    if (register_regions) regions = std::move(regions_);
+  }
+  if (register_regions) reader_->RegisterMemory(regions);
+  return true;
+}
+
+bool RecordLoader::Impl::NothingWaits() const {
+  return std::all_of(queues_.begin(), queues_.end(), [](const LoadQueue& queue) { return queue.empty(); });
+}
+
+void RecordLoader::Impl::FillDepth() {
+  while (!free_chunks_.empty()) {
+    const int job = NextJob();
+    if (job < 0) return;
+    CutChunk(job);
+  }
+}
+
+int RecordLoader::Impl::NextJob() {
+  for (int priority = 0; priority < kPriorities; ++priority) {
+    int& job_index = cutting_[priority];
+    if (job_index >= 0) {
+      Job& job = jobs_[job_index];
+      if (ending_ && job.status.ok()) job.status = absl::CancelledError("the loader is closing");
+      if (job.status.ok() && job.slice < job.request.record->slices.size()) return job_index;
+      job_index = -1;  // all is issued, or no more need be
+      if (job.active && job.chunks == 0) FinishJob(&job);
+    }
+    job_index = BeginNext(priority);
+    if (job_index >= 0) return job_index;
+  }
+  return -1;
+}
+
+int RecordLoader::Impl::BeginNext(int priority) {
+  LoadRequest request;
+  while (PopRequest(priority, &request)) {
+    absl::Status refusal = Refusal(request);
+    const bool nothing_to_read = request.record->slices.empty() || request.slot == nullptr;
+    if (refusal.ok() && !nothing_to_read) {
+      const auto job = std::find_if(jobs_.begin(), jobs_.end(), [](const Job& other) { return !other.active; });
+      SLUICE_CHECK(job != jobs_.end());
+      *job = Job();
+      job->active = true;
+      job->request = request;
+      ++active_jobs_;
+      return static_cast<int>(job - jobs_.begin());
+    }
+    request.sink->OnLoaded(request.token, std::move(refusal));
+  }
+  return -1;
+}
+
+bool RecordLoader::Impl::PopRequest(int priority, LoadRequest* request) {
+  MutexLock lock(&mutex_);
+  if (queues_[priority].empty()) return false;
+  *request = queues_[priority].Pop();
+  return true;
+}
+
+absl::Status RecordLoader::Impl::Refusal(const LoadRequest& request) const {
+  if (!broken_.ok()) return broken_;
+  if (ending_ || request.discarded) return absl::CancelledError("the load was dropped before it began");
+  for (const Slice& slice : request.record->slices) {
+    SLUICE_CHECK(slice.file >= 0 && static_cast<size_t>(slice.file) < paths_.size() && slice.bytes > 0);
+    const uint64_t size = file_sizes_[slice.file];
+    const uint64_t end = slice.offset + slice.bytes;
+    if (end < slice.offset || end > size) return EndsEarly(slice.file, size, end);
+  }
+  return absl::OkStatus();
+}
+
+// Chunks of a superset are of nearly equal length: a megabyte and a block is
+// two halves, not a long read and a tiny one.
+void RecordLoader::Impl::CutChunk(int job_index) {
+  Job& job = jobs_[job_index];
+  const Slice& slice = job.request.record->slices[job.slice];
+  const uint64_t begin = AlignDown(slice.offset, alignment_);
+  const uint64_t superset_bytes = SupersetBytes(slice, alignment_);
+  const uint64_t even_bytes = AlignUp(CeilDiv(superset_bytes, CeilDiv(superset_bytes, chunk_bytes_)), alignment_);
+  const uint64_t bytes = std::min(even_bytes, superset_bytes - job.cut_bytes);
+
+  const int index = free_chunks_.back();
+  free_chunks_.pop_back();
+  Chunk& chunk = chunks_[index];
+  chunk = Chunk();
+  chunk.job = job_index;
+  chunk.read = {slice.file, begin + job.cut_bytes, static_cast<uint32_t>(bytes), job.request.slot + job.slot_offset,
+                static_cast<uint64_t>(index)};
+  chunk.needed_end = std::min(begin + job.cut_bytes + bytes, slice.offset + slice.bytes);
+  issued_.push_back(index);
+
+  ++job.chunks;
+  job.slot_offset += bytes;
+  job.cut_bytes += bytes;
+  if (job.cut_bytes == superset_bytes) {
+    ++job.slice;
+    job.cut_bytes = 0;
+  }
+}
+
+absl::Status RecordLoader::Impl::SubmitIssued() {
+  if (issued_.empty()) return absl::OkStatus();
+  reads_.clear();
+  for (const int index : issued_) reads_.push_back(chunks_[index].read);
+  issued_.clear();
+  if (in_flight_ == 0) {
+    MutexLock lock(&mutex_);
+    busy_since_ns_ = NowNs();
+  }
+  in_flight_ += static_cast<int>(reads_.size());
+  return reader_->Submit(reads_);
+}
+
+void RecordLoader::Impl::HandleCompletions(size_t count) {
+  if (count == 0) return;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < count; ++i) bytes += static_cast<uint64_t>(std::max(0, completions_[i].result));
+  in_flight_ -= static_cast<int>(count);
+  AddCounters(count, bytes);
+  for (size_t i = 0; i < count; ++i) Handle(completions_[i]);
+}
+
+void RecordLoader::Impl::AddCounters(size_t completions, uint64_t bytes) {
+  MutexLock lock(&mutex_);
+  counters_.reads += completions;
+  counters_.bytes_read += bytes;
+  counters_.retries = retries_made_;
+  if (in_flight_ != 0 || busy_since_ns_ == 0) return;
+  counters_.busy_ns += NowNs() - busy_since_ns_;
+  busy_since_ns_ = 0;
+}
+
+void RecordLoader::Impl::Handle(const BlockCompletion& completion) {
+  Chunk* const chunk = &chunks_[completion.tag];
+  if (!jobs_[chunk->job].status.ok()) return FinishChunk(chunk, absl::OkStatus());  // already lost
+  if (completion.result < 0) return HandleError(chunk, -completion.result);
+  const uint64_t got_bytes = static_cast<uint64_t>(completion.result);
+  if (chunk->read.offset + got_bytes >= chunk->needed_end) return FinishChunk(chunk, absl::OkStatus());
+  HandleShort(chunk, got_bytes);
+}
+
+void RecordLoader::Impl::HandleError(Chunk* chunk, int error) {
+  const bool passing = error == EAGAIN || error == EINTR;
+  if (passing && ++chunk->stalls <= kMaxStalls) return Resubmit(chunk);
+  if (passing || chunk->retries == max_retries_) return FinishChunk(chunk, ReadError(*chunk, error));
+  ++chunk->retries;
+  ++retries_made_;
+  Resubmit(chunk);
+}
+
+void RecordLoader::Impl::HandleShort(Chunk* chunk, uint64_t got_bytes) {
+  BlockRead& read = chunk->read;
+  const uint64_t whole_bytes = AlignDown(got_bytes, alignment_);
+  chunk->stalls = whole_bytes > 0 ? 0 : chunk->stalls + 1;
+  if (got_bytes == 0 || chunk->stalls > kMaxStalls) {
+    return FinishChunk(chunk, EndsEarly(read.file, read.offset + got_bytes, chunk->needed_end));
+  }
+  read.offset += whole_bytes;
+  read.bytes -= static_cast<uint32_t>(whole_bytes);
+  read.destination = static_cast<uint8_t*>(read.destination) + whole_bytes;
+  Resubmit(chunk);
+}
+
+void RecordLoader::Impl::Resubmit(Chunk* chunk) { issued_.push_back(static_cast<int>(chunk - chunks_.data())); }
+
+void RecordLoader::Impl::FinishChunk(Chunk* chunk, absl::Status status) {
+  Job& job = jobs_[chunk->job];
+  job.status.Update(std::move(status));
+  free_chunks_.push_back(static_cast<int>(chunk - chunks_.data()));
+  --job.chunks;
+  const bool cut = !job.status.ok() || job.slice == job.request.record->slices.size();
+  if (job.chunks == 0 && cut) FinishJob(&job);
+}
+
+void RecordLoader::Impl::FinishJob(Job* job) {
+  const int index = static_cast<int>(job - jobs_.data());
+  std::replace(cutting_.begin(), cutting_.end(), index, -1);
+  job->active = false;
+  --active_jobs_;
+  job->request.sink->OnLoaded(job->request.token, std::move(job->status));
+}
+
+absl::Status RecordLoader::Impl::ReadError(const Chunk& chunk, int error) const {
+  return absl::DataLossError(absl::StrCat("read of ", paths_[chunk.read.file], " at offset ", chunk.read.offset,
+                                          " failed: ", std::generic_category().message(error), " (", chunk.retries + 1,
+                                          " tries)"));
+}
+
+absl::Status RecordLoader::Impl::EndsEarly(int file, uint64_t end, uint64_t needed_end) const {
+  return absl::DataLossError(absl::StrCat("read of ", paths_[file], " stops at offset ", end,
+                                          " where data up to offset ", needed_end,
+                                          " should be: the file is cut short; copy or download it again"));
+}
+
+void RecordLoader::Impl::Break(absl::Status status) {
+  broken_ = std::move(status);
+  issued_.clear();
+  free_chunks_.clear();
+  for (int i = 0; i < depth_; ++i) free_chunks_.push_back(i);
+  in_flight_ = 0;
+  AddCounters(0, 0);
+  for (Job& job : jobs_) {
+    if (!job.active) continue;
+    job.status.Update(broken_);
+    FinishJob(&job);
+  }
+}
+
+RecordLoader::RecordLoader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RecordLoader::~RecordLoader() = default;
+
+std::unique_ptr<RecordLoader> RecordLoader::Start(std::unique_ptr<BlockReader> reader, std::vector<std::string> paths,
+                                                  std::vector<uint64_t> file_sizes, const Options& options) {
+  auto impl = std::make_unique<Impl>(std::move(reader), std::move(paths), std::move(file_sizes), options);
+  return std::unique_ptr<RecordLoader>(new RecordLoader(std::move(impl)));
+}
+
+void RecordLoader::Load(const Record* record, uint8_t* slot, LoadPriority priority, LoadSink* sink, uint64_t token) {
+  SLUICE_CHECK(slot != nullptr || reader().Mapped(0) != nullptr);
+  SLUICE_DCHECK(reinterpret_cast<uintptr_t>(slot) % alignment_bytes() == 0);
+  impl_->Load({record, slot, sink, token}, priority);
+}
+
+absl::Status RecordLoader::LoadNow(const Record& record, uint8_t* slot) {
+  SLUICE_CHECK(!impl_->OnIoThread());
+  OneLoad load;
+  Load(&record, slot, LoadPriority::kDemand, &load, 0);
+  return load.Wait();
+}
+
+void RecordLoader::Discard(const LoadSink* sink) { impl_->Discard(sink); }
+
+void RecordLoader::RegisterMemory(std::vector<absl::Span<uint8_t>> regions) {
+  impl_->RegisterMemory(std::move(regions));
+}
+
+IoCounters RecordLoader::counters() const { return impl_->counters(); }
+
+const BlockReader& RecordLoader::reader() const { return impl_->reader(); }
+
+const uint8_t* RecordLoader::Mapped(const Slice& slice) const {
+  const uint8_t* const file = reader().Mapped(slice.file);
+  return file == nullptr ? nullptr : file + slice.offset;
+}
+
+}  // namespace sluice

@@ -1,0 +1,28 @@
+// In a file of its own: compilers that see these bodies inlined beside library
+// code warn about new and free that do not match.
+#include "tests/storage/largest_allocation.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace {
+
+thread_local size_t largest_bytes = 0;
+
+}  // namespace
+
+void* operator new(size_t size) {
+  if (size > largest_bytes) largest_bytes = size;
+  void* memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace sluice {
+
+size_t LargestAllocationBytes() { return largest_bytes; }
+void ResetLargestAllocation() { largest_bytes = 0; }
+
+}  // namespace sluice
