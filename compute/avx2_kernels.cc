@@ -1,3 +1,4 @@
+// Not compiled with AVX2 itself: it names no vector.
 #include "compute/avx2_kernels.h"
 
 #include "compute/isa_kernel_sets.h"

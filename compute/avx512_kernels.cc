@@ -1,3 +1,4 @@
+// Not compiled with AVX-512 itself: it names no vector.
 #include "compute/avx512_kernels.h"
 
 #include "compute/isa_kernel_sets.h"

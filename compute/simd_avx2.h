@@ -92,6 +92,18 @@ struct Avx2 {
     return _mm256_setr_epi32(lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6], lanes[7]);
   }
 
+  template <int kAdded>
+  static void StoreSigned(const uint64_t groups[4], uint32_t signs, uint8_t* to) {
+    const Int negative = BytesOfBits(signs);
+    const Int with_sign = _mm256_sub_epi8(_mm256_xor_si256(Combine(groups), negative), negative);
+    StoreBytes(to, _mm256_add_epi8(with_sign, _mm256_set1_epi8(kAdded)));
+  }
+  static void StoreWithDelta(const uint64_t groups[4], uint32_t negative, uint8_t* to) {
+    const Int eightfold = _mm256_and_si256(_mm256_slli_epi16(Combine(groups), 3), _mm256_set1_epi8(-8));
+    const Int codes = _mm256_add_epi8(eightfold, _mm256_set1_epi8(10));
+    StoreBytes(to, _mm256_sub_epi8(codes, _mm256_and_si256(BytesOfBits(negative), _mm256_set1_epi8(2))));
+  }
+
   static Float HalfToFloat(Int a) {
     const Int words = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
     const Int packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(words, words), 0x08);
@@ -100,6 +112,7 @@ struct Avx2 {
   static Float BitsToFloat(Int a) { return _mm256_castsi256_ps(a); }
   static Float ToFloat(Int a) { return _mm256_cvtepi32_ps(a); }
   static Float BroadcastFloat(const float* value) { return _mm256_broadcast_ss(value); }
+  static Float SetFloat(float value) { return _mm256_set1_ps(value); }
   static Float ZeroFloat() { return _mm256_setzero_ps(); }
   static Float MulFloat(Float a, Float b) { return _mm256_mul_ps(a, b); }
   static Float AddFloat(Float a, Float b) { return _mm256_add_ps(a, b); }
@@ -107,6 +120,19 @@ struct Avx2 {
   static void StoreFloat(float* out, Float a) { _mm256_storeu_ps(out, a); }
 
  private:
+  // Byte i is all ones where bit i is set.
+  static Int BytesOfBits(uint32_t bits) {
+    const Int byte_of_group =
+        _mm256_setr_epi32(0, 0, 0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x03030303, 0x03030303);
+    const Int bit_of_byte = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+    const Int spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bits)), byte_of_group);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit_of_byte), bit_of_byte);
+  }
+  static Int Combine(const uint64_t groups[4]) {
+    return _mm256_set_epi64x(static_cast<int64_t>(groups[3]), static_cast<int64_t>(groups[2]),
+                             static_cast<int64_t>(groups[1]), static_cast<int64_t>(groups[0]));
+  }
+  static void StoreBytes(uint8_t* to, Int bytes) { _mm256_storeu_si256(reinterpret_cast<Int*>(to), bytes); }
   static __m128i LoadQuarter(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
 };
 
@@ -134,7 +160,8 @@ struct Avx2Products {
   }
   template <int kByte>
   static Int SignedScale(Int bytes) {
-    return _mm256_srai_epi16(Avx2::ShuffleBytes<-1, kByte, -1, kByte>(bytes), 8);
+    const Int in_word = Avx2::ShuffleBytes<-1, kByte, -1, kByte>(bytes);
+    return _mm256_srai_epi16(in_word, 8);
   }
 };
 
@@ -155,7 +182,8 @@ struct Avx2Products<kMaxCode, true> {
   }
   template <int kByte>
   static Int SignedScale(Int bytes) {
-    return _mm256_srai_epi32(Avx2::ShuffleBytes<-1, -1, -1, kByte>(bytes), 24);
+    const Int in_dword = Avx2::ShuffleBytes<-1, -1, -1, kByte>(bytes);
+    return _mm256_srai_epi32(in_dword, 24);
   }
 };
 

@@ -18,6 +18,7 @@ namespace sluice {
 namespace {
 
 constexpr int kChains = 16;
+constexpr int kAheadBytes = 1024;  // of weights, fetched early
 
 struct WeightsF32 {
   using Element = float;
@@ -86,7 +87,9 @@ void FloatTile(const uint8_t* weights, int64_t n_in, const void* const* rows, fl
     SLUICE_UNROLL
     for (int o = 0; o < kOutputs; ++o) {
       typename C::Part w[C::kParts];
-      load_w(weights + (o * n_in + i) * kSize, w);
+      const uint8_t* from = weights + (o * n_in + i) * kSize;
+      if constexpr (R == 1) __builtin_prefetch(from + kAheadBytes, 0, 2);
+      load_w(from, w);
       SLUICE_UNROLL
       for (int r = 0; r < R; ++r) {
         SLUICE_UNROLL

@@ -75,6 +75,35 @@ struct Chains {
   typename V::Float minimum;
 };
 
+// What is fetched meanwhile: the same blocks of the panel that follows. So many
+// short streams are more than the hardware foresees.
+struct Ahead {
+  const uint8_t* bytes;  // null behind the last panel
+  size_t stride;
+  int length;
+
+  // A share of the panel's lanes, number `part` of kParts, so that requests
+  // come evenly.
+  template <int kLanes, int kParts>
+  SLUICE_INLINE void Fetch(int part) const {
+    constexpr int kShare = kLanes / kParts;
+    if (bytes == nullptr) return;
+    for (int lane = part * kShare; lane < (part + 1) * kShare; ++lane) {
+      const uint8_t* row = bytes + lane * stride;
+      for (int i = 0; i < length; i += 64) __builtin_prefetch(row + i, 0, 2);
+    }
+  }
+};
+
+// As many blocks of every output of a panel as are taken at once.
+struct Slice {
+  const uint8_t* bytes;
+  size_t stride;
+  int64_t index;  // of the activation block they meet
+  int blocks;
+  Ahead ahead;
+};
+
 template <class V, class F>
 using ProductsOf = typename V::template Products<F::kWide ? 255 : F::kMaxCode, F::kWide>;
 template <class V, class F>
@@ -125,13 +154,13 @@ SLUICE_INLINE void ContinueChain(const Header256<V>& header, const Q8Block256& b
 }
 
 template <class V, class F, int R>
-void ContinueChains(const Panel256<V>& panel, const void* const* rows, int64_t index, int, Chains<V>* chains) {
+void ContinueChains(const Panel256<V>& panel, const Slice& slice, const void* const* rows, Chains<V>* chains) {
   const Q8Block256* blocks[R];
   const int8_t* values[R];
   typename V::Int sums[R];
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
-    blocks[r] = static_cast<const Q8Block256*>(rows[r]) + index;
+    blocks[r] = static_cast<const Q8Block256*>(rows[r]) + slice.index;
     values[r] = blocks[r]->values;
     sums[r] = V::Set1(0);
   }
@@ -177,10 +206,10 @@ SLUICE_INLINE void ContinueChain(typename V::Float unit, typename V::Float min_u
 }
 
 template <class V, class F, int R>
-void ContinueChains(const Panel32<V>& panel, const void* const* rows, int64_t index, int blocks, Chains<V>* chains) {
+void ContinueChains(const Panel32<V>& panel, const Slice& slice, const void* const* rows, Chains<V>* chains) {
   const Q8Block32x8* packs[R];
-  for (int r = 0; r < R; ++r) packs[r] = static_cast<const Q8Block32x8*>(rows[r]) + index;
-  for (int b = 0; b < blocks; ++b) {
+  for (int r = 0; r < R; ++r) packs[r] = static_cast<const Q8Block32x8*>(rows[r]) + slice.index;
+  for (int b = 0; b < slice.blocks; ++b) {
     typename V::Int sums[R];
     PlainSums<V, F, R>(panel.codes[b], packs, b, sums);
     SLUICE_UNROLL
@@ -191,22 +220,25 @@ void ContinueChains(const Panel32<V>& panel, const void* const* rows, int64_t in
 }
 
 template <class V, class F, int kPart>
-SLUICE_INLINE void DecodeParts(const uint8_t* bytes, size_t stride, Panel256<V>* panel) {
+SLUICE_INLINE void DecodeParts(const Slice& slice, Panel256<V>* panel) {
   constexpr int kDwords = kCodeDwords / F::kParts;
-  F::template DecodePart<V, kPart>(bytes, stride, panel->header.common, panel->codes + kPart * kDwords);
-  if constexpr (kPart + 1 < F::kParts) DecodeParts<V, F, kPart + 1>(bytes, stride, panel);
+  slice.ahead.Fetch<V::kLanes, F::kParts>(kPart);
+  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, panel->header.common, panel->codes + kPart * kDwords);
+  if constexpr (kPart + 1 < F::kParts) DecodeParts<V, F, kPart + 1>(slice, panel);
 }
 
 template <class V, class F>
-void DecodeBlocks(const uint8_t* bytes, size_t stride, int, Panel256<V>* panel) {
-  F::template DecodeHeader<V>(bytes, stride, &panel->header);
-  DecodeParts<V, F, 0>(bytes, stride, panel);
+void DecodeSlice(const Slice& slice, Panel256<V>* panel) {
+  F::template DecodeHeader<V>(slice.bytes, slice.stride, &panel->header);
+  DecodeParts<V, F, 0>(slice, panel);
 }
 
 template <class V, class F>
-void DecodeBlocks(const uint8_t* bytes, size_t stride, int blocks, Panel32<V>* panel) {
-  for (int b = 0; b < blocks; ++b) {
-    F::template Decode<V>(bytes + b * F::kBytes, stride, panel->codes[b], &panel->unit[b], &panel->min_unit[b]);
+void DecodeSlice(const Slice& slice, Panel32<V>* panel) {
+  for (int b = 0; b < slice.blocks; ++b) {
+    slice.ahead.Fetch<V::kLanes, Panel32<V>::kBlocks>(b);
+    F::template Decode<V>(slice.bytes + b * F::kBytes, slice.stride, panel->codes[b], &panel->unit[b],
+                          &panel->min_unit[b]);
   }
 }
 
@@ -235,53 +267,52 @@ SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const t
 
 // One row: codes are used as they are decoded and go into no panel.
 template <class V, class F, int kPart>
-SLUICE_INLINE void AddParts(const uint8_t* bytes, size_t stride, const Header256<V>& header, const Q8Block256& block,
+SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const Q8Block256& block,
                             typename V::Int* sum) {
   constexpr int kDwords = kCodeDwords / F::kParts;
+  slice.ahead.Fetch<V::kLanes, F::kParts>(kPart);
   typename V::Int codes[kDwords];
-  F::template DecodePart<V, kPart>(bytes, stride, header.common, codes);
+  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes);
   const typename V::Int* scales = header.scales + kPart * (kDwords / F::kGroupDwords);
   *sum = AddScaledSum<V, F, kDwords>(codes, scales, block.values + 4 * kPart * kDwords, *sum);
-  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(bytes, stride, header, block, sum);
+  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, block, sum);
 }
 
 template <class V, class F>
-SLUICE_INLINE void OneRow(const uint8_t* bytes, size_t stride, const Q8Block256& block, int, Chains<V>* chains) {
+SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* chains) {
   Header256<V> header;
-  F::template DecodeHeader<V>(bytes, stride, &header);
+  F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
   typename V::Int sum = V::Set1(0);
-  AddParts<V, F, 0>(bytes, stride, header, block, &sum);
-  ContinueChain<V, F>(header, block, sum, chains);
+  AddParts<V, F, 0>(slice, header, row[slice.index], &sum);
+  ContinueChain<V, F>(header, row[slice.index], sum, chains);
 }
 
 template <class V, class F>
-SLUICE_INLINE void OneRow(const uint8_t* bytes, size_t stride, const Q8Block32x8& pack, int blocks, Chains<V>* chains) {
-  const Q8Block32x8* packs[1] = {&pack};
-  for (int b = 0; b < blocks; ++b) {
+SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block32x8* row, Chains<V>* chains) {
+  const Q8Block32x8* packs[1] = {row + slice.index};
+  for (int b = 0; b < slice.blocks; ++b) {
+    slice.ahead.Fetch<V::kLanes, Panel32<V>::kBlocks>(b);
     typename V::Int codes[8];
     typename V::Float unit, min_unit;
-    F::template Decode<V>(bytes + b * F::kBytes, stride, codes, &unit, &min_unit);
+    F::template Decode<V>(slice.bytes + b * F::kBytes, slice.stride, codes, &unit, &min_unit);
     typename V::Int sums[1];
     PlainSums<V, F, 1>(codes, packs, b, sums);
-    ContinueChain<V, F>(unit, min_unit, pack, b, sums[0], chains);
+    ContinueChain<V, F>(unit, min_unit, *packs[0], b, sums[0], chains);
   }
 }
 
-// One block, or eight of 32, for all rows of a chunk.
 template <class V, class F, class Panel>
-void AllRows(const uint8_t* bytes, size_t stride, const void* const* rows, int n_rows, int64_t index, int blocks,
-             Panel* scratch, Chains<V>* chains) {
-  DecodeBlocks<V, F>(bytes, stride, blocks, scratch);
-  const Panel& panel = *scratch;
+void AllRows(const Slice& slice, const void* const* rows, int n_rows, Panel* panel, Chains<V>* chains) {
+  DecodeSlice<V, F>(slice, panel);
   int r = 0;
   for (; r + V::kTileRows <= n_rows; r += V::kTileRows) {
-    ContinueChains<V, F, V::kTileRows>(panel, rows + r, index, blocks, chains + r);
+    ContinueChains<V, F, V::kTileRows>(*panel, slice, rows + r, chains + r);
   }
   if constexpr (V::kTileRows > 4) {
-    for (; r + 4 <= n_rows; r += 4) ContinueChains<V, F, 4>(panel, rows + r, index, blocks, chains + r);
+    for (; r + 4 <= n_rows; r += 4) ContinueChains<V, F, 4>(*panel, slice, rows + r, chains + r);
   }
-  for (; r + 2 <= n_rows; r += 2) ContinueChains<V, F, 2>(panel, rows + r, index, blocks, chains + r);
-  if (r < n_rows) ContinueChains<V, F, 1>(panel, rows + r, index, blocks, chains + r);
+  for (; r + 2 <= n_rows; r += 2) ContinueChains<V, F, 2>(*panel, slice, rows + r, chains + r);
+  if (r < n_rows) ContinueChains<V, F, 1>(*panel, slice, rows + r, chains + r);
 }
 
 // Where the weights of a panel's outputs lie.
@@ -290,23 +321,18 @@ struct PanelSource {
   size_t stride;
   int64_t blocks;         // of a row
   const uint8_t* behind;  // the end of the matrix
+
+  // From block number `first` on.
+  template <class V, class F, class Panel>
+  SLUICE_INLINE Slice SliceAt(int64_t first) const {
+    const size_t panel_bytes = V::kLanes * stride;
+    const bool last = bytes + 2 * panel_bytes > behind;
+    const uint8_t* from = bytes + first * F::kBytes;
+    const int taken = static_cast<int>(blocks - first < Panel::kBlocks ? blocks - first : Panel::kBlocks);
+    return {
+        from, stride, first / Panel::kBlocks, taken, {last ? nullptr : from + panel_bytes, stride, taken * F::kBytes}};
+  }
 };
-
-// The panel that follows is as long as this one and, as a rule, the next to be
-// read: while block bytes are read here, as many are fetched there.
-inline void PrefetchNext(const PanelSource& source, int lanes, int64_t first_byte, int64_t bytes) {
-  const uint8_t* from = source.bytes + lanes * source.stride + lanes * first_byte;
-  const int64_t left = source.behind - from;
-  const int64_t end = lanes * bytes < left ? lanes * bytes : left;
-  for (int64_t i = 0; i < end; i += 64) __builtin_prefetch(from + i, 0, 2);
-}
-
-// Blocks of a panel from number `first` on, at most as many as it holds.
-template <class Panel>
-SLUICE_INLINE int BlocksFrom(const PanelSource& source, int64_t first) {
-  const int64_t left = source.blocks - first;
-  return static_cast<int>(left < Panel::kBlocks ? left : Panel::kBlocks);
-}
 
 // All blocks of one panel for a chunk of rows.
 template <class V, class F, class Panel>
@@ -314,10 +340,7 @@ void RunPanel(const PanelSource& source, const void* const* rows, int n_rows, Ch
   for (int r = 0; r < n_rows; ++r) chains[r].main = chains[r].minimum = V::ZeroFloat();
   Panel panel;
   for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    const int blocks = BlocksFrom<Panel>(source, first);
-    PrefetchNext(source, V::kLanes, first * F::kBytes, blocks * F::kBytes);
-    const uint8_t* bytes = source.bytes + first * F::kBytes;
-    AllRows<V, F>(bytes, source.stride, rows, n_rows, first / Panel::kBlocks, blocks, &panel, chains);
+    AllRows<V, F>(source.SliceAt<V, F, Panel>(first), rows, n_rows, &panel, chains);
   }
 }
 
@@ -326,9 +349,7 @@ void RunOneRow(const PanelSource& source, const void* row, Chains<V>* result) {
   const auto* activations = static_cast<const typename Panel::Activations*>(row);
   Chains<V> chains = {V::ZeroFloat(), V::ZeroFloat()};
   for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    const int blocks = BlocksFrom<Panel>(source, first);
-    PrefetchNext(source, V::kLanes, first * F::kBytes, blocks * F::kBytes);
-    OneRow<V, F>(source.bytes + first * F::kBytes, source.stride, activations[first / Panel::kBlocks], blocks, &chains);
+    OneRow<V, F>(source.SliceAt<V, F, Panel>(first), activations, &chains);
   }
   *result = chains;
 }
@@ -349,11 +370,12 @@ void RunNarrow(const PanelSource& source, int n_out, const void* const* rows, in
   std::memset(copy, 0, sizeof copy);
   Panel panel;
   for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    const int blocks = BlocksFrom<Panel>(source, first);
-    for (int o = 0; o < n_out; ++o) {
-      std::memcpy(copy + o * kCopyStride, source.bytes + o * source.stride + first * F::kBytes, blocks * F::kBytes);
-    }
-    AllRows<V, F>(copy, kCopyStride, rows, n_rows, first / Panel::kBlocks, blocks, &panel, chains);
+    Slice slice = source.SliceAt<V, F, Panel>(first);
+    const size_t bytes = static_cast<size_t>(slice.blocks * F::kBytes);
+    for (int o = 0; o < n_out; ++o) std::memcpy(copy + o * kCopyStride, slice.bytes + o * slice.stride, bytes);
+    slice.bytes = copy;
+    slice.stride = kCopyStride;
+    AllRows<V, F>(slice, rows, n_rows, &panel, chains);
   }
 }
 

@@ -1,0 +1,199 @@
+// Speed of the products, against what memory and the integer units can do.
+//
+//   one_row/SET/TYPE/THREADS     GB/s of weights, from a matrix far larger than any cache
+//   rows/SET/TYPE/ROWS           operations/s (two per multiply-accumulate) of one thread on an
+//                                expert-sized matrix
+//   limit/read/THREADS           GB/s of a loop that only loads
+//   limit/int8/THREADS           operations/s of a loop of byte dot products in registers
+//   quantize/SET/FORMAT          elements/s of one thread
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/check.h"
+#include "base/thread_pool.h"
+#include "bench/machine_limits.h"
+#include "compute/kernel_set.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kMatrixBytes = size_t{1} << 30;
+constexpr int64_t kInputs = 7168;
+constexpr int64_t kExpertOutputs = 2048;
+constexpr int64_t kOutputsPerChunk = 128;
+
+// Memory full of bytes from 0x30 to 0x3f: as scales of any type these are
+// numbers of ordinary size, so no time goes into subnormals.
+class Weights {
+ public:
+  Weights() {
+    auto buffer = AlignedBuffer::Create(kMatrixBytes);
+    SLUICE_CHECK(buffer.ok());
+    buffer_ = std::move(*buffer);
+    uint64_t state = 1;
+    for (size_t i = 0; i < kMatrixBytes; i += 8) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      const uint64_t bytes = ((state ^ state >> 29) & 0x0f0f0f0f0f0f0f0fu) | 0x3030303030303030u;
+      std::memcpy(buffer_.data() + i, &bytes, 8);
+    }
+  }
+  const uint8_t* data() const { return buffer_.data(); }
+
+ private:
+  AlignedBuffer buffer_;
+};
+
+const Weights& SharedWeights() {
+  static const Weights weights;
+  return weights;
+}
+
+// Rows of activations in a kernel's format, and where the outputs go.
+class Rows {
+ public:
+  Rows(const KernelSet& set, ActivationFormat format, int64_t n_rows, int64_t n_out) {
+    std::vector<float> x(kInputs);
+    const size_t row_bytes = ActivationRowBytes(format, kInputs);
+    auto buffer = AlignedBuffer::Create(row_bytes * static_cast<size_t>(n_rows));
+    SLUICE_CHECK(buffer.ok());
+    buffer_ = std::move(*buffer);
+    outputs_.resize(static_cast<size_t>(n_rows * n_out));
+    for (int64_t r = 0; r < n_rows; ++r) {
+      for (int64_t i = 0; i < kInputs; ++i) x[i] = static_cast<float>((i * 37 + r * 11) % 101 - 50) * 0.01f;
+      uint8_t* row = buffer_.data() + row_bytes * static_cast<size_t>(r);
+      set.quantize[static_cast<int>(format)](x.data(), kInputs, row);
+      activations_.push_back(row);
+      output_rows_.push_back(outputs_.data() + r * n_out);
+    }
+  }
+  // The product's outputs from `first` on.
+  void Run(const Kernel& kernel, TensorType type, int64_t first, int64_t n_out) const {
+    std::vector<float*> outputs = output_rows_;
+    for (float*& row : outputs) row += first;
+    MatMulArgs args = {};
+    args.type = type;
+    args.weights = SharedWeights().data() + static_cast<uint64_t>(first) * RowBytes(type, kInputs);
+    args.n_in = kInputs;
+    args.n_out = n_out;
+    args.activations = activations_.data();
+    args.outputs = outputs.data();
+    args.n_rows = static_cast<int64_t>(activations_.size());
+    kernel.matmul(args);
+  }
+
+ private:
+  AlignedBuffer buffer_;
+  std::vector<float> outputs_;
+  std::vector<const void*> activations_;
+  std::vector<float*> output_rows_;
+};
+
+void SetRate(benchmark::State& state, const char* name, double per_iteration) {
+  state.counters[name] = benchmark::Counter(per_iteration, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int threads) {
+  const int64_t row_bytes = static_cast<int64_t>(RowBytes(type, kInputs));
+  const int64_t chunks = static_cast<int64_t>(kMatrixBytes) / row_bytes / kOutputsPerChunk;
+  const Rows rows(*set, set->For(type).format, 1, chunks * kOutputsPerChunk);
+  ThreadPool pool(threads);
+  for (auto _ : state) {
+    pool.ParallelFor(chunks, [&](int64_t chunk, int) {
+      rows.Run(set->For(type), type, chunk * kOutputsPerChunk, kOutputsPerChunk);
+    });
+  }
+  SetRate(state, "bytes/s", static_cast<double>(chunks * kOutputsPerChunk * row_bytes));
+}
+
+void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows) {
+  const Rows rows(*set, set->For(type).format, n_rows, kExpertOutputs);
+  for (auto _ : state) rows.Run(set->For(type), type, 0, kExpertOutputs);
+  SetRate(state, "ops/s", 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows));
+}
+
+void Quantize(benchmark::State& state, const KernelSet* set, ActivationFormat format) {
+  std::vector<float> x(kInputs, 0.5f);
+  auto out = AlignedBuffer::Create(ActivationRowBytes(format, kInputs));
+  SLUICE_CHECK(out.ok());
+  for (auto _ : state) {
+    set->quantize[static_cast<int>(format)](x.data(), kInputs, out->data());
+    benchmark::ClobberMemory();
+  }
+  SetRate(state, "elements/s", static_cast<double>(kInputs));
+}
+
+#ifdef SLUICE_HAVE_AVX512
+void ReadLimit(benchmark::State& state, int threads) {
+  constexpr size_t kPiece = size_t{1} << 20;
+  const uint8_t* data = SharedWeights().data();
+  ThreadPool pool(threads);
+  for (auto _ : state) {
+    pool.ParallelFor(kMatrixBytes / kPiece, [&](int64_t piece, int) {
+      benchmark::DoNotOptimize(ReadAllAvx512(data + static_cast<size_t>(piece) * kPiece, kPiece));
+    });
+  }
+  SetRate(state, "bytes/s", static_cast<double>(kMatrixBytes));
+}
+
+void Int8Limit(benchmark::State& state, int threads) {
+  constexpr int64_t kSteps = 1 << 20;
+  ThreadPool pool(threads);
+  for (auto _ : state) {
+    pool.ParallelFor(threads, [&](int64_t, int) { benchmark::DoNotOptimize(Int8PeakAvx512(kSteps)); });
+  }
+  SetRate(state, "ops/s", 2.0 * static_cast<double>(kInt8MacsPerStep * kSteps * threads));
+}
+#endif
+
+template <class... Args>
+void Register(const std::string& name, Args... args) {
+  benchmark::RegisterBenchmark(name.c_str(), args...)->UseRealTime()->Unit(benchmark::kMillisecond);
+}
+
+void RegisterLimits() {
+#ifdef SLUICE_HAVE_AVX512
+  if (FindKernelSet("avx512") == nullptr) return;
+  for (int threads : {1, 2}) {
+    Register("limit/read/" + std::to_string(threads), ReadLimit, threads);
+    Register("limit/int8/" + std::to_string(threads), Int8Limit, threads);
+  }
+#endif
+}
+
+void RegisterType(const KernelSet* set, TensorType type) {
+  const std::string name = std::string(set->name) + "/" + std::string(InfoOf(type).name) + "/";
+  for (int threads : {1, 2}) Register("one_row/" + name + std::to_string(threads), OneRow, set, type, threads);
+  for (int64_t n_rows : {4, 16, 64, 256}) {
+    Register("rows/" + name + std::to_string(n_rows), ManyRows, set, type, n_rows);
+  }
+}
+
+void RegisterAll() {
+  RegisterLimits();
+  for (const KernelSet* set : AvailableKernelSets()) {
+    const std::string name = "quantize/" + std::string(set->name);
+    Register(name + "/32", Quantize, set, ActivationFormat::kQ8Block32);
+    Register(name + "/256", Quantize, set, ActivationFormat::kQ8Block256);
+    for (uint32_t number = 0; number < kTensorTypeLimit; ++number) {
+      const TensorTypeInfo* info = FindTensorType(number);
+      if (info != nullptr && info->is_weight) RegisterType(set, info->type);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  sluice::RegisterAll();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
