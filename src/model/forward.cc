@@ -10,12 +10,10 @@
 namespace sluice {
 namespace {
 
-// Everything that reads a normed row: attention's inputs, FFNs and experts.
+// What reads a normed row in a quantised form: queries without a latent, FFNs
+// and experts. The latent projections and the router take floats.
 FormatSet NormedFormats(const ForwardContext& context) {
-  FormatSet formats;
-  for (TrunkOp op : {TrunkOp::kQueryLatent, TrunkOp::kKvLatent, TrunkOp::kFfnGateUp}) {
-    formats = Union(formats, FormatsOf(*context.layout, *context.kernels, op));
-  }
+  FormatSet formats = FormatsOf(*context.layout, *context.kernels, TrunkOp::kFfnGateUp);
   if (context.config->query_lora_rank == 0) {
     formats = Union(formats, FormatsOfSlice(*context.layout, *context.kernels, TrunkOp::kHeads, 0));
   }
@@ -81,6 +79,9 @@ absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows)
 void Forward::FindRuns(absl::Span<const Row> rows) {
   run_count_ = 0;
   for (int64_t r = 0; r < static_cast<int64_t>(rows.size()); ++r) {
+    const KvCache::Shape& cache = context_.cache->shape();
+    SLUICE_CHECK(rows[r].sequence >= 0 && rows[r].sequence < cache.sequences);
+    SLUICE_CHECK(rows[r].position >= 0 && rows[r].position < cache.context);
     const bool continues = r > 0 && rows[r - 1].sequence == rows[r].sequence;
     SLUICE_CHECK(!continues || rows[r].position == rows[r - 1].position + 1);
     if (!continues) runs_[run_count_++] = {rows[r].sequence, r, r};

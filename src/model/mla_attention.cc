@@ -84,7 +84,7 @@ absl::Status MlaAttention::QueryLatents(int layer, const Sweep& sweep, const Res
   query_latents_.Refill(sweep.count());
   do {
     RETURN_IF_ERROR(trunk->Next(TrunkOp::kQueryLatent, layer));
-    linear_->Multiply(trunk->matrix(0), in, query_latents_.rows(), trunk->row_begin());
+    linear_->MultiplyWith(FloatKernelSet(), trunk->matrix(0), in, query_latents_.rows(), trunk->row_begin());
   } while (!trunk->last());
   const float* norm = vectors.Find(layer, "attn_q_a_norm.weight");
   linear_->threads()->ParallelFor(sweep.count(), [&](int64_t r, int) {
@@ -100,7 +100,7 @@ absl::Status MlaAttention::WriteKeys(int layer, const Sweep& sweep, const Reside
   for (int64_t r = 0; r < sweep.count(); ++r) kv_pointers_[r] = kv_rows_ + r * width;
   do {
     RETURN_IF_ERROR(trunk->Next(TrunkOp::kKvLatent, layer));
-    linear_->Multiply(trunk->matrix(0), in, kv_pointers_, trunk->row_begin());
+    linear_->MultiplyWith(FloatKernelSet(), trunk->matrix(0), in, kv_pointers_, trunk->row_begin());
   } while (!trunk->last());
   const float* norm = vectors.Find(layer, "attn_kv_a_norm.weight");
   linear_->threads()->ParallelFor(sweep.count(), [&](int64_t r, int) {
