@@ -16,7 +16,8 @@ namespace sluice {
 
 class AlignedBuffer {
  public:
-  // `alignment` is a power of two of at least the page size, e.g. 4096 or 2 MiB.
+  // The alignment is a power of two, e.g. 4096 or 2 MiB. No bytes give a null
+  // data().
   static absl::StatusOr<AlignedBuffer> Create(size_t size_bytes, size_t alignment_bytes = 4096);
 
   AlignedBuffer() = default;

@@ -2,7 +2,8 @@
 //
 // With a null base it only counts: the same constructors that lay out a
 // workspace then tell the plan how many bytes it needs, so the two cannot
-// disagree. Pieces are 64-byte aligned and hold trivial types only.
+// disagree. Pieces are 64-byte aligned when the block is, and hold trivial types
+// only.
 #ifndef SLUICE_BASE_ARENA_H_
 #define SLUICE_BASE_ARENA_H_
 
@@ -25,17 +26,24 @@ class Arena {
   template <typename T>
   T* Take(int64_t count) {
     static_assert(std::is_trivially_destructible_v<T>);
-    return reinterpret_cast<T*>(TakeBytes(count * sizeof(T)));
+    uint64_t bytes = 0;
+    SLUICE_CHECK(count >= 0 && CheckedMul(static_cast<uint64_t>(count), sizeof(T), &bytes));
+    return reinterpret_cast<T*>(TakeBytes(bytes));
   }
 
   size_t used_bytes() const { return used_bytes_; }
 
  private:
-  uint8_t* TakeBytes(size_t bytes) {
-    uint8_t* piece = base_ == nullptr ? nullptr : base_ + used_bytes_;
-    used_bytes_ += AlignUp(bytes, 64);
+  static constexpr size_t kAlignmentBytes = 64;
+
+  // Sizes are bounded where keys are read: one that does not fit is a bug.
+  uint8_t* TakeBytes(uint64_t bytes) {
+    const uint64_t begin = used_bytes_;
+    uint64_t end = 0;
+    SLUICE_CHECK(CheckedAdd(begin, bytes, &end) && end <= ~uint64_t{kAlignmentBytes});
+    used_bytes_ = AlignUp(end, kAlignmentBytes);
     SLUICE_CHECK(base_ == nullptr || used_bytes_ <= capacity_bytes_);
-    return piece;
+    return base_ == nullptr ? nullptr : base_ + begin;
   }
 
   uint8_t* base_ = nullptr;

@@ -3,12 +3,23 @@
 #define SLUICE_BASE_CHECKED_MATH_H_
 
 #include <cstdint>
+#include <limits>
 
 namespace sluice {
 
 // Each returns false, leaving *out unspecified, when the result does not fit.
 inline bool CheckedMul(uint64_t a, uint64_t b, uint64_t* out) { return !__builtin_mul_overflow(a, b, out); }
 inline bool CheckedAdd(uint64_t a, uint64_t b, uint64_t* out) { return !__builtin_add_overflow(a, b, out); }
+
+// For sums of memory: what does not fit is more than any machine has.
+inline uint64_t SaturatingMul(uint64_t a, uint64_t b) {
+  uint64_t product = 0;
+  return CheckedMul(a, b, &product) ? product : std::numeric_limits<uint64_t>::max();
+}
+inline uint64_t SaturatingAdd(uint64_t a, uint64_t b) {
+  uint64_t sum = 0;
+  return CheckedAdd(a, b, &sum) ? sum : std::numeric_limits<uint64_t>::max();
+}
 
 // `alignment` is a power of two and `value + alignment` does not wrap.
 constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) { return (value + alignment - 1) & ~(alignment - 1); }

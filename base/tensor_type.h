@@ -52,7 +52,7 @@ struct TensorTypeInfo {
   absl::string_view name;   // as the field writes it: "q4_K", "iq2_xxs", "f16"
   uint32_t block_elements;  // weights in a block
   uint32_t block_bytes;
-  bool is_weight;  // sluice can compute with it (F32 and the 22 types of block formats)
+  bool is_weight;  // sluice can compute with it: 16- and 32-bit floats and the block formats
 };
 
 // Null for numbers that are retired, reserved or unknown.

@@ -1,5 +1,7 @@
 #include "base/thread_pool.h"
 
+#include <system_error>
+
 #include "base/check.h"
 #include "base/clock.h"
 
@@ -9,6 +11,9 @@ namespace {
 // Longer than the gap between two products of a layer (a few microseconds),
 // much shorter than a wait for the disk (milliseconds).
 constexpr int64_t kSpinNs = 50'000;
+// Pauses of the caller before it offers its core to workers that have none,
+// because there are more threads than cores.
+constexpr int kSpinsBeforeYield = 1024;
 
 inline void CpuRelax() {
 #if defined(__x86_64__)
@@ -22,8 +27,13 @@ inline void CpuRelax() {
 
 ThreadPool::ThreadPool(int threads) {
   SLUICE_CHECK(threads >= 1);
-  for (int thread = 1; thread < threads; ++thread) {
-    workers_.emplace_back([this, thread] { Work(thread); });
+  workers_.reserve(static_cast<size_t>(threads - 1));
+  try {
+    for (int thread = 1; thread < threads; ++thread) {
+      workers_.emplace_back([this, thread] { Work(thread); });
+    }
+  } catch (const std::system_error&) {
+    // The system grants no more: threads() tells, and only speed depends on it.
   }
 }
 
@@ -51,7 +61,13 @@ void ThreadPool::ParallelFor(int64_t chunks, Body body) {
     wake_.NotifyAll();
   }
   RunChunks(0);
-  while (working_.load(std::memory_order_acquire) > 0) CpuRelax();
+  for (int spin = 0; working_.load(std::memory_order_acquire) > 0; ++spin) {
+    if (spin < kSpinsBeforeYield) {
+      CpuRelax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 void ThreadPool::RunChunks(int thread) {

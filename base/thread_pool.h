@@ -19,7 +19,8 @@ namespace sluice {
 
 class ThreadPool {
  public:
-  // `threads` counts the caller of ParallelFor: 1 starts no thread at all.
+  // `threads` counts the caller of ParallelFor: 1 starts no thread at all. Fewer
+  // than asked for when the system grants no more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -1,6 +1,7 @@
 #include "storage/memory_plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -20,7 +21,7 @@ constexpr int kMaxStreamSlots = 8;
 
 uint64_t FixedBytes(const PlanRequest& request) {
   uint64_t bytes = 0;
-  for (const PlanItem& item : request.fixed) bytes += item.bytes;
+  for (const PlanItem& item : request.fixed) bytes = SaturatingAdd(bytes, item.bytes);
   return bytes;
 }
 
@@ -32,7 +33,7 @@ uint64_t LargestPiece(const PlanRequest& request) {
 
 uint64_t TrunkBytes(const PlanRequest& request) {
   uint64_t bytes = 0;
-  for (uint64_t piece : request.piece_bytes) bytes += piece;
+  for (uint64_t piece : request.piece_bytes) bytes = SaturatingAdd(bytes, piece);
   return bytes;
 }
 
@@ -40,13 +41,15 @@ int MinSlots(const PlanRequest& request, size_t c) { return std::min(request.min
 
 uint64_t MinPoolBytes(const PlanRequest& request) {
   uint64_t bytes = 0;
-  for (size_t c = 0; c < request.classes.size(); ++c) bytes += request.classes[c].slot_bytes * MinSlots(request, c);
+  for (size_t c = 0; c < request.classes.size(); ++c) {
+    bytes = SaturatingAdd(bytes, SaturatingMul(request.classes[c].slot_bytes, MinSlots(request, c)));
+  }
   return bytes;
 }
 
 // A trunk smaller than its two stream slots is simply pinned.
 uint64_t MinTrunkBytes(const PlanRequest& request) {
-  return std::min(TrunkBytes(request), kMinStreamSlots * LargestPiece(request));
+  return std::min(TrunkBytes(request), SaturatingMul(kMinStreamSlots, LargestPiece(request)));
 }
 
 // Pins pieces in order of use; what cannot be pinned streams through slots.
@@ -78,6 +81,14 @@ uint64_t PoolBytes(const MemoryPlan& plan) {
   return bytes;
 }
 
+// Gives class `c` up to `wanted` more slots, as many as fit; returns their bytes.
+uint64_t AddSlots(int wanted, uint64_t left_bytes, MemoryPlan* plan, size_t c) {
+  ExpertPool::SizeClass& size_class = plan->classes[c];
+  const uint64_t slots = std::min<uint64_t>(wanted, left_bytes / size_class.slot_bytes);
+  size_class.slots += static_cast<int>(slots);
+  return slots * size_class.slot_bytes;
+}
+
 // Each class gets its minimum, then the same share of its other records, then
 // what rounding left over.
 void PlaceExperts(const PlanRequest& request, uint64_t available_bytes, MemoryPlan* plan) {
@@ -86,17 +97,15 @@ void PlaceExperts(const PlanRequest& request, uint64_t available_bytes, MemoryPl
     const int beyond_minimum = request.class_records[c] - MinSlots(request, c);
     wanted_bytes += static_cast<double>(request.classes[c].slot_bytes) * beyond_minimum;
   }
-  const double spare_bytes = static_cast<double>(available_bytes - MinPoolBytes(request));
-  const double share = wanted_bytes == 0 ? 0 : std::min(1.0, spare_bytes / wanted_bytes);
+  uint64_t left_bytes = available_bytes - MinPoolBytes(request);
+  const double share = wanted_bytes == 0 ? 0 : std::min(1.0, static_cast<double>(left_bytes) / wanted_bytes);
   for (size_t c = 0; c < request.classes.size(); ++c) {
-    const int beyond_minimum = request.class_records[c] - MinSlots(request, c);
-    const int slots = MinSlots(request, c) + static_cast<int>(share * beyond_minimum);
-    plan->classes.push_back({request.classes[c].slot_bytes, slots});
+    const int minimum = MinSlots(request, c);
+    plan->classes.push_back({request.classes[c].slot_bytes, minimum});
+    left_bytes -= AddSlots(static_cast<int>(share * (request.class_records[c] - minimum)), left_bytes, plan, c);
   }
   for (size_t c = 0; c < plan->classes.size(); ++c) {
-    const uint64_t fitting = (available_bytes - PoolBytes(*plan)) / plan->classes[c].slot_bytes;
-    const uint64_t missing = request.class_records[c] - plan->classes[c].slots;
-    plan->classes[c].slots += static_cast<int>(std::min(fitting, missing));
+    left_bytes -= AddSlots(request.class_records[c] - plan->classes[c].slots, left_bytes, plan, c);
   }
   plan->pool_bytes = PoolBytes(*plan);
 }
@@ -108,8 +117,10 @@ std::string Line(absl::string_view name, uint64_t bytes, absl::string_view note)
 }  // namespace
 
 uint64_t FloorBytes(const PlanRequest& request) {
-  const uint64_t needed = FixedBytes(request) + MinPoolBytes(request) + MinTrunkBytes(request);
-  return CeilDiv(needed * kPageTableShare, kPageTableShare - 1);
+  const uint64_t needed =
+      SaturatingAdd(SaturatingAdd(FixedBytes(request), MinPoolBytes(request)), MinTrunkBytes(request));
+  constexpr uint64_t kRest = kPageTableShare - 1;
+  return SaturatingAdd(needed, needed / kRest + (needed % kRest != 0));
 }
 
 absl::StatusOr<MemoryPlan> MakePlan(const PlanRequest& request) {
@@ -117,11 +128,13 @@ absl::StatusOr<MemoryPlan> MakePlan(const PlanRequest& request) {
   plan.budget_bytes = request.budget_bytes;
   plan.floor_bytes = FloorBytes(request);
   plan.fixed = request.fixed;
-  if (request.budget_bytes < plan.floor_bytes) {
+  // A floor that does not fit is above every budget.
+  if (request.budget_bytes < plan.floor_bytes || plan.floor_bytes == std::numeric_limits<uint64_t>::max()) {
+    const uint64_t floor_mib = plan.floor_bytes / kMiB + (plan.floor_bytes % kMiB != 0);
     return absl::ResourceExhaustedError(absl::StrFormat(
         "the budget of %d bytes is below the floor of %d bytes (%d MiB) for this model, context and batch; give --ram "
         "%dM or more, or a smaller context",
-        request.budget_bytes, plan.floor_bytes, CeilDiv(plan.floor_bytes, kMiB), CeilDiv(plan.floor_bytes, kMiB)));
+        request.budget_bytes, plan.floor_bytes, floor_mib, floor_mib));
   }
   const uint64_t page_table_bytes = request.budget_bytes / kPageTableShare;
   plan.fixed.push_back({"page tables", page_table_bytes});

@@ -26,7 +26,7 @@ struct PlanRequest {
   uint64_t budget_bytes = 0;
   std::vector<PlanItem> fixed;
   std::vector<uint64_t> piece_bytes;           // slots of the trunk's pieces, in order of use
-  std::vector<ExpertPool::SizeClass> classes;  // slots ignored
+  std::vector<ExpertPool::SizeClass> classes;  // slots ignored, slot_bytes at least 1
   std::vector<int> class_records;              // records of each class
   int min_slots = 0;                           // of each class
 };

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "src/cli/common.h"
 #include "src/engine/inspect.h"
+#include "storage/model_files.h"
 
 namespace sluice {
 namespace {
@@ -18,7 +19,7 @@ struct InspectOptions {
 constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
 
 std::string ValueText(const nlohmann::ordered_json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, kReplace);
+  return OneLine(value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, kReplace));
 }
 
 void PrintText(const nlohmann::ordered_json& json) {

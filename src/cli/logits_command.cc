@@ -8,6 +8,9 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "src/cli/common.h"
+#include "src/cli/inputs.h"
+#include "src/cli/interrupt.h"
+#include "src/engine/opened_model.h"
 #include "src/engine/prompt_scheduler.h"
 
 namespace sluice {
@@ -30,33 +33,39 @@ class RowFile {
     RowFile file;
     file.path_ = path;
     file.stream_.reset(std::fopen(path.c_str(), "wb"));
-    if (file.stream_ == nullptr) return file.Error("create");
+    if (file.stream_ == nullptr) return file.Error("create", errno);
     return file;
   }
 
-  void Write(int64_t row, absl::Span<const float> values) {
+  // After the first error, which Close reports, nothing is written any more.
+  bool Write(int64_t row, absl::Span<const float> values) {
     const off_t offset = static_cast<off_t>(row * values.size() * sizeof(float));
-    failed_ = failed_ || fseeko(stream_.get(), offset, SEEK_SET) != 0 ||
-              std::fwrite(values.data(), sizeof(float), values.size(), stream_.get()) != values.size();
+    const bool written = errno_ == 0 && fseeko(stream_.get(), offset, SEEK_SET) == 0 &&
+                         std::fwrite(values.data(), sizeof(float), values.size(), stream_.get()) == values.size();
+    if (!written && errno_ == 0) errno_ = errno;
+    return written;
   }
 
   absl::Status Close() {
     const bool closed = std::fclose(stream_.release()) == 0;
-    return failed_ || !closed ? Error("write") : absl::OkStatus();
+    if (!closed && errno_ == 0) errno_ = errno;
+    return errno_ == 0 ? absl::OkStatus() : Error("write", errno_);
   }
+
+  bool failed() const { return errno_ != 0; }
 
  private:
   struct Closer {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
-  absl::Status Error(absl::string_view what) const {
-    return absl::UnavailableError(absl::StrCat("cannot ", what, " ", path_, ": ", std::strerror(errno)));
+  absl::Status Error(absl::string_view what, int error) const {
+    return absl::UnavailableError(absl::StrCat("cannot ", what, " ", path_, ": ", std::strerror(error)));
   }
 
   std::string path_;
   std::unique_ptr<std::FILE, Closer> stream_;
-  bool failed_ = false;
+  int errno_ = 0;  // of the first write that failed
 };
 
 struct Work {
@@ -66,65 +75,78 @@ struct Work {
   int64_t longest = 0;
   uint64_t tokens = 0;
   int companions = 0;
+
+  void Add(std::vector<int32_t> list, bool wants_last, bool wants_all) {
+    longest = std::max<int64_t>(longest, list.size());
+    tokens += list.size();
+    jobs.push_back({std::move(list), wants_last, wants_all});
+  }
 };
 
 // Companions come first, so that they share the sweeps from the beginning.
 absl::StatusOr<Work> ReadWork(const LogitsOptions& options) {
   Work work;
   if (!options.batch_with.empty()) {
-    ASSIGN_OR_RETURN(const auto companions, ReadTokenLists(options.batch_with));
-    for (const std::vector<int32_t>& tokens : companions) work.jobs.push_back({tokens, /*wants_last=*/false});
+    ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> companions, ReadTokenLists(options.batch_with));
+    for (std::vector<int32_t>& list : companions) work.Add(std::move(list), /*wants_last=*/false, /*wants_all=*/false);
     work.companions = static_cast<int>(companions.size());
+    work.first_row.assign(companions.size(), -1);
   }
-  work.first_row.assign(work.jobs.size(), -1);
-  ASSIGN_OR_RETURN(const auto prompts, ReadTokenLists(options.tokens_file));
-  for (const std::vector<int32_t>& tokens : prompts) {
-    work.jobs.push_back({tokens, /*wants_last=*/true, options.all_positions});
+  ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> prompts, ReadTokenLists(options.tokens_file));
+  for (std::vector<int32_t>& list : prompts) {
     work.first_row.push_back(work.rows);
-    work.rows += options.all_positions ? static_cast<int64_t>(tokens.size()) : 1;
-  }
-  for (const PromptJob& job : work.jobs) {
-    work.longest = std::max<int64_t>(work.longest, job.tokens.size());
-    work.tokens += job.tokens.size();
+    work.rows += options.all_positions ? static_cast<int64_t>(list.size()) : 1;
+    work.Add(std::move(list), /*wants_last=*/true, options.all_positions);
   }
   return work;
 }
 
-absl::StatusOr<EngineOptions> OptionsFor(const LogitsOptions& options, const Work& work) {
-  ASSIGN_OR_RETURN(EngineOptions engine, MakeEngineOptions(options.common));
+// Shapes of the sweeps. Companions must share them; of the prompts fewer may
+// run at once.
+absl::Status SetShapes(const LogitsOptions& options, const Work& work, EngineOptions* engine) {
   const int prompts = static_cast<int>(work.jobs.size()) - work.companions;
-  engine.sequences = std::max(1, work.companions + std::min(prompts, kSequences));
-  engine.context = options.context == kContextAsNeeded ? std::max<int64_t>(work.longest, 1) : options.context;
-  if (work.longest > engine.context) {
+  engine->sequences = std::max(1, work.companions + std::min(prompts, kSequences));
+  engine->min_sequences = work.companions + 1;
+  engine->context = options.context == kContextAsNeeded ? std::max<int64_t>(work.longest, 1) : options.context;
+  if (work.longest > engine->context) {
     return absl::InvalidArgumentError(absl::StrCat("a prompt of ", work.longest, " tokens does not fit the context of ",
-                                                   engine.context, "; give a larger --ctx"));
+                                                   engine->context, " tokens; give a larger --ctx"));
   }
   const int64_t chunk = options.common.chunk_rows > 0 ? options.common.chunk_rows : work.longest;
-  engine.sweep_rows = std::max<int64_t>(1, std::min<int64_t>(chunk * engine.sequences, work.tokens));
-  engine.logits_rows = options.all_positions ? engine.sweep_rows : engine.sequences;
-  return engine;
+  engine->sweep_rows = std::max<int64_t>(1, std::min<int64_t>(chunk * engine->sequences, work.tokens));
+  engine->logits_rows = options.all_positions ? engine->sweep_rows : engine->sequences;
+  return absl::OkStatus();
+}
+
+absl::Status WriteLogits(const LogitsOptions& options, const Work& work, Engine* engine, Progress* progress) {
+  ASSIGN_OR_RETURN(RowFile output, RowFile::Create(options.output));
+  int64_t rows_done = 0;
+  PromptScheduler scheduler(engine, options.common.chunk_rows);
+  const absl::Status status =
+      scheduler.Run(work.jobs, [&](size_t job, int64_t position, absl::Span<const float> logits) {
+        // Without a place for the results there is no point in going on.
+        if (!output.Write(work.first_row[job] + (options.all_positions ? position : 0), logits)) RequestStop();
+        progress->Show("logits", ++rows_done, work.rows);
+      });
+  if (!status.ok() && !output.failed()) return status;
+  return output.Close();
 }
 
 absl::Status RunLogits(const LogitsOptions& options) {
   ASSIGN_OR_RETURN(const Work work, ReadWork(options));
-  ASSIGN_OR_RETURN(EngineOptions engine_options, OptionsFor(options, work));
-  ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(options.common.model));
-  Progress progress(options.common);
-  engine_options.load_progress = [&](uint64_t done, uint64_t total) { progress.Show("loading", done, total); };
-  InstallInterruptHandler();
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), engine_options));
-  for (const PromptJob& job : work.jobs) RETURN_IF_ERROR(CheckTokens(job.tokens, engine->config().vocab));
-  ASSIGN_OR_RETURN(RowFile output, RowFile::Create(options.output));
+  Progress progress(ProgressOf(options.common));
+  ASSIGN_OR_RETURN(EngineOptions engine_options, MakeEngineOptions(options.common, &progress));
+  RETURN_IF_ERROR(SetShapes(options, work, &engine_options));
+  ASSIGN_OR_RETURN(OpenedModel model, OpenModel(options.common.model, /*with_tokenizer=*/false));
+  for (const PromptJob& job : work.jobs) RETURN_IF_ERROR(CheckTokens(job.tokens, model.config.vocab));
+  model.CountText(0, work.tokens);
+  engine_options.caller = model.caller;
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(model.files), engine_options));
+  WatchInterrupt();
 
   RunTimeline timeline;
   timeline.begin = engine->counters();
-  int64_t rows_done = 0;
-  PromptScheduler scheduler(engine.get(), options.common.chunk_rows);
-  RETURN_IF_ERROR(scheduler.Run(work.jobs, [&](size_t job, int64_t position, absl::Span<const float> logits) {
-    output.Write(work.first_row[job] + (options.all_positions ? position : 0), logits);
-    progress.Show("logits", ++rows_done, work.rows);
-  }));
-  RETURN_IF_ERROR(output.Close());
+  RETURN_IF_ERROR(WriteLogits(options, work, engine.get(), &progress));
   timeline.prompt_end = timeline.end = engine->counters();
   timeline.prompt_tokens = work.tokens;
   progress.Clear();
@@ -147,9 +169,6 @@ Command AddLogitsCommand(CLI::App* app) {
   command->add_option("--batch-with", options->batch_with, "more token id lists to share the sweeps with");
   command->add_option("--ctx", options->context, "context to plan for (default: the longest list)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  command->add_option("--kv", options->common.kv, "type of the KV cache")
-      ->check(CLI::IsMember({"f16", "q8_0"}))
-      ->capture_default_str();
   return {command, [options] { return RunLogits(*options); }};
 }
 

@@ -6,6 +6,9 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "src/cli/common.h"
+#include "src/cli/inputs.h"
+#include "src/cli/interrupt.h"
+#include "src/engine/opened_model.h"
 #include "src/engine/prompt_scheduler.h"
 
 namespace sluice {
@@ -28,68 +31,71 @@ double LogProbability(absl::Span<const float> logits, int32_t token) {
   return logits[token] - maximum - std::log(sum);
 }
 
-struct Windows {
-  std::vector<PromptJob> jobs;
-  bool bos = false;
-};
-
 // Windows of ctx - 1 tokens, each after BOS where the model adds one; the rest
 // is left out.
-absl::StatusOr<Windows> CutWindows(const PerplexityOptions& options, const Tokenizer& tokenizer) {
+absl::StatusOr<std::vector<PromptJob>> CutWindows(const PerplexityOptions& options, OpenedModel* model) {
+  const Tokenizer& tokenizer = *model->tokenizer;
   ASSIGN_OR_RETURN(const std::string text, ReadTextFile(options.file));
   ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(text, ParseSpecial::kNone));
-  Windows windows;
-  windows.bos = tokenizer.add_bos();
+  model->CountText(text.size(), ids.size());
+  RETURN_IF_ERROR(CheckTokens(ids, model->config.vocab));
   const size_t length = static_cast<size_t>(options.context - 1);
+  std::vector<PromptJob> windows;
+  windows.reserve(ids.size() / length);
   for (size_t begin = 0; begin + length <= ids.size(); begin += length) {
     PromptJob job;
-    if (windows.bos) job.tokens.push_back(*tokenizer.bos_id());
+    job.tokens.reserve(length + 1);
+    if (tokenizer.add_bos()) job.tokens.push_back(*tokenizer.bos_id());
     job.tokens.insert(job.tokens.end(), ids.begin() + begin, ids.begin() + begin + length);
     job.wants_all = true;
-    windows.jobs.push_back(std::move(job));
+    windows.push_back(std::move(job));
   }
-  if (windows.jobs.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("the text has ", ids.size(), " tokens, fewer than one window of ",
-                                                   length, "; give a smaller --ctx"));
-  }
-  return windows;
+  if (!windows.empty()) return windows;
+  return absl::InvalidArgumentError(absl::StrCat("the text has ", ids.size(), " tokens, fewer than one window of ",
+                                                 length, "; give a smaller --ctx"));
+}
+
+struct Score {
+  double nll_sum = 0.0;
+  uint64_t tokens = 0;
+};
+
+absl::Status ScoreWindows(absl::Span<const PromptJob> windows, int64_t chunk_rows, Engine* engine, Progress* progress,
+                          Score* score) {
+  uint64_t rows = 0;
+  const uint64_t total_rows = windows.size() * windows[0].tokens.size();
+  PromptScheduler scheduler(engine, chunk_rows);
+  return scheduler.Run(windows, [&](size_t job, int64_t position, absl::Span<const float> logits) {
+    progress->Show("perplexity", ++rows, total_rows);
+    const std::vector<int32_t>& tokens = windows[job].tokens;
+    if (position + 1 == static_cast<int64_t>(tokens.size())) return;
+    score->nll_sum -= LogProbability(logits, tokens[position + 1]);
+    ++score->tokens;
+  });
 }
 
 absl::Status RunPerplexity(const PerplexityOptions& options) {
-  ASSIGN_OR_RETURN(EngineOptions engine_options, MakeEngineOptions(options.common));
-  ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(options.common.model));
-  Windows windows;
-  {
-    ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Create(files.metadata()));
-    ASSIGN_OR_RETURN(windows, CutWindows(options, tokenizer));
-  }
-  engine_options.sequences = std::min<int>(kWindowsPerSweep, static_cast<int>(windows.jobs.size()));
+  Progress progress(ProgressOf(options.common));
+  ASSIGN_OR_RETURN(EngineOptions engine_options, MakeEngineOptions(options.common, &progress));
+  ASSIGN_OR_RETURN(OpenedModel model, OpenModel(options.common.model, /*with_tokenizer=*/true));
+  ASSIGN_OR_RETURN(const std::vector<PromptJob> windows, CutWindows(options, &model));
+  engine_options.sequences = static_cast<int>(std::min<size_t>(kWindowsPerSweep, windows.size()));
+  engine_options.min_sequences = 1;
   engine_options.context = options.context;
   engine_options.sweep_rows = engine_options.logits_rows = engine_options.sequences * options.context;
-  Progress progress(options.common);
-  engine_options.load_progress = [&](uint64_t done, uint64_t total) { progress.Show("loading", done, total); };
-  InstallInterruptHandler();
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), engine_options));
-  for (const PromptJob& job : windows.jobs) RETURN_IF_ERROR(CheckTokens(job.tokens, engine->config().vocab));
+  engine_options.caller = model.caller;
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(model.files), engine_options));
+  WatchInterrupt();
 
   RunTimeline timeline;
   timeline.begin = engine->counters();
-  double nll_sum = 0.0;
-  uint64_t scored = 0, rows = 0;
-  const uint64_t total_rows = windows.jobs.size() * windows.jobs[0].tokens.size();
-  PromptScheduler scheduler(engine.get(), options.common.chunk_rows);
-  RETURN_IF_ERROR(scheduler.Run(windows.jobs, [&](size_t job, int64_t position, absl::Span<const float> logits) {
-    progress.Show("perplexity", ++rows, total_rows);
-    const std::vector<int32_t>& tokens = windows.jobs[job].tokens;
-    if (position + 1 == static_cast<int64_t>(tokens.size())) return;
-    nll_sum -= LogProbability(logits, tokens[position + 1]);
-    ++scored;
-  }));
+  Score score;
+  RETURN_IF_ERROR(ScoreWindows(windows, options.common.chunk_rows, engine.get(), &progress, &score));
   timeline.prompt_end = timeline.end = engine->counters();
-  timeline.prompt_tokens = total_rows;
+  timeline.prompt_tokens = windows.size() * windows[0].tokens.size();
   progress.Clear();
-  const double nll = scored == 0 ? 0.0 : nll_sum / static_cast<double>(scored);
-  nlohmann::ordered_json result = {{"tokens", scored}, {"windows", windows.jobs.size()}, {"nll", nll}};
+  const double nll = score.tokens == 0 ? 0.0 : score.nll_sum / static_cast<double>(score.tokens);
+  nlohmann::ordered_json result = {{"tokens", score.tokens}, {"windows", windows.size()}, {"nll", nll}};
   result["perplexity"] = std::exp(nll);
   result["stats"] = StatsJson(*engine, timeline);
   absl::PrintF("%s\n", result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -106,9 +112,6 @@ Command AddPerplexityCommand(CLI::App* app) {
   command->add_option("-f,--file", options->file, "the text; - reads standard input")->required();
   command->add_option("--ctx", options->context, "window, BOS included")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
-      ->capture_default_str();
-  command->add_option("--kv", options->common.kv, "type of the KV cache")
-      ->check(CLI::IsMember({"f16", "q8_0"}))
       ->capture_default_str();
   return {command, [options] { return RunPerplexity(*options); }};
 }

@@ -3,11 +3,14 @@
 #include <memory>
 #include <random>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "src/cli/common.h"
+#include "src/cli/inputs.h"
+#include "src/cli/interrupt.h"
 #include "src/engine/generate.h"
+#include "src/engine/opened_model.h"
 #include "src/engine/prompt_scheduler.h"
 #include "src/text/chat_template.h"
 #include "src/text/utf8_stream.h"
@@ -17,17 +20,31 @@ namespace {
 
 struct RunOptions {
   CommonOptions common;
-  std::string prompt, file, tokens, system;
+  absl::optional<std::string> prompt;
+  std::string file, tokens, system;
   int64_t max_tokens = 256;
   int64_t context = kContextAsNeeded;
-  double temperature = 0.6;
-  SamplerOptions sampler;
-  absl::optional<uint64_t> seed;
+  SamplerOptions sampler = {.temperature = 0.6};
+  std::string seed;
   bool raw = false;
   bool ignore_eos = false;
   bool no_prefetch = false;
   bool print_ids = false;
 };
+
+absl::Status CheckOptions(const RunOptions& options) {
+  const int given = options.prompt.has_value() + !options.file.empty() + !options.tokens.empty();
+  if (given != 1) return absl::InvalidArgumentError("give one prompt: -p TEXT, -f FILE or --tokens 1,2,3");
+  if (!options.system.empty() && (options.raw || !options.tokens.empty())) {
+    return absl::InvalidArgumentError("--system needs a chat template; leave out --raw and --tokens");
+  }
+  return absl::OkStatus();
+}
+
+// With ids in, ids out and no end to look for, any vocabulary will do.
+bool NeedsTokenizer(const RunOptions& options) {
+  return options.tokens.empty() || !options.print_ids || !options.ignore_eos;
+}
 
 absl::StatusOr<std::vector<int32_t>> EncodeText(const RunOptions& options, const std::string& text,
                                                 const GgufMetadata& metadata, const Tokenizer& tokenizer) {
@@ -43,37 +60,34 @@ absl::StatusOr<std::vector<int32_t>> EncodeText(const RunOptions& options, const
     return tokenizer.Encode(rendered, ParseSpecial::kAll);
   }
   if (!options.system.empty()) {
-    return absl::InvalidArgumentError("--system needs a chat template; this prompt is raw");
+    return absl::InvalidArgumentError("--system needs a chat template, and this model has none");
   }
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text, ParseSpecial::kAll));
   if (tokenizer.add_bos()) ids.insert(ids.begin(), *tokenizer.bos_id());
   return ids;
 }
 
-absl::StatusOr<std::vector<int32_t>> PromptTokens(const RunOptions& options, const GgufMetadata& metadata,
-                                                  const Tokenizer& tokenizer) {
-  const int given = !options.prompt.empty() + !options.file.empty() + !options.tokens.empty();
-  if (given != 1) return absl::InvalidArgumentError("give one prompt: -p TEXT, -f FILE or --tokens 1,2,3");
+absl::StatusOr<std::vector<int32_t>> PromptTokens(const RunOptions& options, OpenedModel* model) {
   if (!options.tokens.empty()) return ParseTokenList(options.tokens);
-  std::string text = options.prompt;
+  std::string text = options.prompt.value_or("");
   if (!options.file.empty()) {
     ASSIGN_OR_RETURN(text, ReadTextFile(options.file));
   }
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(options, text, metadata, tokenizer));
-  if (ids.empty()) return absl::InvalidArgumentError("the prompt is empty");
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(options, text, model->files.metadata(), *model->tokenizer));
+  model->CountText(text.size(), ids.size());
+  if (ids.empty()) return absl::InvalidArgumentError("the prompt is empty; give at least one character");
   return ids;
 }
 
 // The KV is planned for the prompt and the answer, or for --ctx.
-absl::StatusOr<int64_t> ContextFor(const RunOptions& options, int64_t prompt_tokens, const GgufMetadata& metadata) {
-  ASSIGN_OR_RETURN(const std::string arch, metadata.GetString("general.architecture"));
-  ASSIGN_OR_RETURN(const uint64_t limit, metadata.GetUint(absl::StrCat(arch, ".context_length")));
+absl::StatusOr<int64_t> ContextFor(const RunOptions& options, int64_t prompt_tokens, const ModelConfig& config) {
+  const int64_t limit = config.context_length;
   int64_t context = options.context;
-  if (context == kContextAsNeeded) context = std::min<int64_t>(prompt_tokens + options.max_tokens, limit);
-  if (prompt_tokens > context || (prompt_tokens == context && options.max_tokens > 0)) {
-    return absl::InvalidArgumentError(absl::StrCat("the prompt of ", prompt_tokens,
-                                                   " tokens does not leave room in the context of ", context,
-                                                   " tokens; shorten it or give a larger --ctx"));
+  if (context == kContextAsNeeded) context = std::min(prompt_tokens + options.max_tokens, limit);
+  if (context <= limit && prompt_tokens + (options.max_tokens > 0) > context) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt of ", prompt_tokens, " tokens does not fit the context of ", context, " tokens with room to answer",
+        context == limit ? ", the most this model has; shorten it" : "; shorten it or give a larger --ctx"));
   }
   return context;
 }
@@ -81,34 +95,36 @@ absl::StatusOr<int64_t> ContextFor(const RunOptions& options, int64_t prompt_tok
 // Prints tokens as they come, whole characters only.
 class Printer {
  public:
-  Printer(const RunOptions& options, const Tokenizer& tokenizer, Progress* progress)
+  Printer(const RunOptions& options, const absl::optional<Tokenizer>& tokenizer, Progress* progress)
       : options_(options), tokenizer_(tokenizer), progress_(progress) {}
 
   bool OnToken(int32_t token) {
     progress_->Clear();
     ids_.push_back(token);
-    if (!options_.ignore_eos && tokenizer_.IsEndOfGeneration(token)) return false;
-    if (!options_.print_ids) Write(stream_.Append(tokenizer_.TokenBytes(token)));
-    return true;
+    if (!options_.ignore_eos && tokenizer_->IsEndOfGeneration(token)) return false;
+    if (options_.print_ids) return true;
+    // A model may have more rows than its vocabulary has tokens.
+    const bool known = token < tokenizer_->vocab_size();
+    return Write(stream_.Append(known ? tokenizer_->TokenBytes(token) : ""));
   }
 
   void Finish() {
     if (options_.print_ids) {
-      absl::PrintF("%s\n", nlohmann::json({{"ids", ids_}}).dump());
+      Write(nlohmann::json({{"ids", ids_}}).dump() + "\n");
     } else {
-      Write(stream_.Flush());
-      Write("\n");
+      Write(stream_.Flush() + "\n");
     }
   }
 
  private:
-  static void Write(const std::string& text) {
+  // False when nobody reads any more: there is no point in going on.
+  static bool Write(const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   }
 
   const RunOptions& options_;
-  const Tokenizer& tokenizer_;
+  const absl::optional<Tokenizer>& tokenizer_;
   Progress* progress_;
   Utf8Stream stream_;
   std::vector<int32_t> ids_;
@@ -116,44 +132,52 @@ class Printer {
 
 absl::StatusOr<Sampler> MakeSampler(const RunOptions& options) {
   SamplerOptions sampler = options.sampler;
-  sampler.temperature = options.temperature;
-  sampler.seed = options.seed.has_value() ? *options.seed : std::random_device{}();
+  sampler.seed = std::random_device{}();
+  if (!options.seed.empty() && !absl::SimpleAtoi(options.seed, &sampler.seed)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--seed: \"", options.seed, "\" is not a whole number from 0 to ", UINT64_MAX));
+  }
   return Sampler::Create(sampler);
 }
 
-absl::Status Run(const RunOptions& options) {
-  ASSIGN_OR_RETURN(Sampler sampler, MakeSampler(options));
-  ASSIGN_OR_RETURN(EngineOptions engine_options, MakeEngineOptions(options.common));
-  ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(options.common.model));
-  ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Create(files.metadata()));
-  GenerateRequest request;
-  ASSIGN_OR_RETURN(request.prompt, PromptTokens(options, files.metadata(), tokenizer));
-  const int64_t prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  ASSIGN_OR_RETURN(engine_options.context, ContextFor(options, prompt_tokens, files.metadata()));
-  engine_options.sweep_rows =
-      options.common.chunk_rows > 0 ? std::min(options.common.chunk_rows, prompt_tokens) : prompt_tokens;
-  Progress progress(options.common);
-  engine_options.load_progress = [&](uint64_t done, uint64_t total) { progress.Show("loading", done, total); };
-  InstallInterruptHandler();
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), engine_options));
-  RETURN_IF_ERROR(CheckTokens(request.prompt, engine->config().vocab));
-  progress.Clear();
-
-  Printer printer(options, tokenizer, &progress);
+// Generates and prints; what was generated before an interrupt counts too.
+absl::Status GenerateAndPrint(const RunOptions& options, const OpenedModel& model, GenerateRequest request,
+                              Engine* engine, Sampler* sampler, Progress* progress) {
+  Printer printer(options, model.tokenizer, progress);
   request.max_tokens = options.max_tokens;
   request.chunk_rows = options.common.chunk_rows;
   request.on_token = [&](int32_t token) { return printer.OnToken(token); };
-  request.on_prompt = [&](int64_t done, int64_t total) { progress.Show("prompt", done, total); };
+  request.on_prompt = [&](int64_t done, int64_t total) { progress->Show("prompt", done, total); };
   RunTimeline timeline;
-  const absl::Status status = Generate(engine.get(), request, &sampler, &timeline);
-  progress.Clear();
+  const absl::Status status = Generate(engine, request, sampler, &timeline);
+  progress->Clear();
   printer.Finish();
-  PrintStats(options.common, *engine, timeline);
+  if (status.ok() || absl::IsCancelled(status)) PrintStats(options.common, *engine, timeline);
   return status;
 }
 
+absl::Status Run(const RunOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(Sampler sampler, MakeSampler(options));
+  Progress progress(ProgressOf(options.common));
+  ASSIGN_OR_RETURN(EngineOptions engine_options, MakeEngineOptions(options.common, &progress));
+  ASSIGN_OR_RETURN(OpenedModel model, OpenModel(options.common.model, NeedsTokenizer(options)));
+  GenerateRequest request;
+  ASSIGN_OR_RETURN(request.prompt, PromptTokens(options, &model));
+  RETURN_IF_ERROR(CheckTokens(request.prompt, model.config.vocab));
+  const int64_t prompt_tokens = static_cast<int64_t>(request.prompt.size());
+  ASSIGN_OR_RETURN(engine_options.context, ContextFor(options, prompt_tokens, model.config));
+  engine_options.sweep_rows =
+      options.common.chunk_rows > 0 ? std::min(options.common.chunk_rows, prompt_tokens) : prompt_tokens;
+  engine_options.caller = model.caller;
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(model.files), engine_options));
+  progress.Clear();
+  WatchInterrupt();
+  return GenerateAndPrint(options, model, std::move(request), engine.get(), &sampler, &progress);
+}
+
 void AddSamplingOptions(CLI::App* app, RunOptions* options) {
-  app->add_option("--temp", options->temperature, "temperature; 0 is greedy")->capture_default_str();
+  app->add_option("--temp", options->sampler.temperature, "temperature; 0 is greedy")->capture_default_str();
   app->add_option("--top-p", options->sampler.top_p, "keep the likeliest tokens that hold this much probability");
   app->add_option("--top-k", options->sampler.top_k, "keep this many of the likeliest tokens; 0 keeps all");
   app->add_option("--min-p", options->sampler.min_p, "drop tokens below this share of the likeliest one's probability");
@@ -177,13 +201,11 @@ Command AddRunCommand(CLI::App* app) {
       ->capture_default_str();
   command->add_option("--ctx", options->context, "context to plan for (default: prompt and answer)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  command->add_option("--kv", options->common.kv, "type of the KV cache")
-      ->check(CLI::IsMember({"f16", "q8_0"}))
-      ->capture_default_str();
   command->add_option("--system", options->system, "system message for the chat template");
   command->add_flag("--raw", options->raw, "no chat template");
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after an end-of-text token");
-  command->add_flag("--no-prefetch", options->no_prefetch, "read no expert before routing has asked for it");
+  command->add_flag("--no-prefetch", options->no_prefetch,
+                    "read no expert before routing has asked for it; no guesses are made yet, so this changes nothing");
   command->add_flag("--print-ids", options->print_ids, "print the generated token ids as JSON instead of text");
   return {command, [options] { return Run(*options); }};
 }

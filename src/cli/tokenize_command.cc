@@ -1,11 +1,16 @@
 // sluice tokenize and detokenize: text to ids and back.
 #include <memory>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "nlohmann/json.hpp"
 #include "src/cli/common.h"
+#include "src/cli/inputs.h"
+#include "src/text/tokenizer.h"
+#include "storage/model_files.h"
 
 namespace sluice {
 namespace {
@@ -39,7 +44,7 @@ absl::Status ForEachLine(const std::string& path, const std::function<absl::Stat
   int number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
-    if (line.empty()) continue;
+    if (absl::StripAsciiWhitespace(line).empty()) continue;
     const nlohmann::json json = nlohmann::json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
     absl::Status status = json.is_object() ? handle(json) : absl::DataLossError("the line is not a JSON object");
     if (!status.ok()) return absl::Status(status.code(), absl::StrCat(path, ":", number, ": ", status.message()));

@@ -77,10 +77,23 @@ PlanFacts Engine::Facts() const {
   facts.cache = {options_.kv_type, config_.layers, options_.sequences, options_.context, config_.kv_width()};
   facts.alignment = loader_->alignment_bytes();
   facts.mapped = loader_->reader().Mapped(0) != nullptr;
+  facts.caller = options_.caller;
   return facts;
 }
 
+// Fewer sequences at once cost speed and change no result.
+void Engine::GrantSequences() {
+  const int fewest = options_.min_sequences > 0 ? options_.min_sequences : options_.sequences;
+  const SweepWish wish{options_.sweep_rows, options_.logits_rows};
+  while (options_.sequences > fewest) {
+    const PlanFacts facts = Facts();
+    if (FloorBytes(MakeRequest(facts, SmallestLimits(facts, wish))) <= options_.ram_bytes) return;
+    options_.sequences = std::max(fewest, options_.sequences / 2);
+  }
+}
+
 absl::Status Engine::Plan() {
+  GrantSequences();
   const PlanFacts facts = Facts();
   limits_ = GrantLimits(facts, {options_.sweep_rows, options_.logits_rows}, options_.ram_bytes);
   PlanRequest request = MakeRequest(facts, limits_);

@@ -34,9 +34,10 @@ namespace sluice {
 enum class ComputeMode { kFast, kFloat };
 
 struct EngineOptions {
-  uint64_t ram_bytes = 0;  // 0: what the machine can spare
-  int64_t context = 1;     // positions of each sequence
-  int sequences = 1;
+  uint64_t ram_bytes = 0;         // 0: what the machine can spare
+  int64_t context = 1;            // positions of each sequence
+  int sequences = 1;              // wanted at once; a tight budget grants fewer, down to min_sequences
+  int min_sequences = 0;          // 0: all of them
   int64_t sweep_rows = 1;         // wanted; the plan may grant fewer
   int64_t logits_rows = 1;        // wanted in one sweep; the plan may grant fewer
   int threads = 0;                // 0: one per core
@@ -44,6 +45,7 @@ struct EngineOptions {
   IoBackend io = IoBackend::kAuto;
   ComputeMode compute = ComputeMode::kFast;
   std::string kernel_set;  // empty: the best
+  CallerBytes caller;
   const std::atomic<bool>* stop = nullptr;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> load_progress = [](uint64_t, uint64_t) {};
 
@@ -71,7 +73,10 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Create(ModelFiles files, const EngineOptions& options);
 
   const ModelConfig& config() const { return config_; }
+  // The model's (first) file.
+  const std::string& path() const { return files_.paths()[0]; }
   const MemoryPlan& plan() const { return plan_; }
+  // With what the plan granted in place of what was wanted.
   const EngineOptions& options() const { return options_; }
   const BlockReader& reader() const { return loader_->reader(); }
   absl::string_view kernel_set_name() const { return kernels_->name; }
@@ -91,6 +96,7 @@ class Engine {
 
   absl::Status Open();
   absl::Status Plan();
+  void GrantSequences();
   absl::Status Allocate();
   absl::Status ReadModel();
   PlanFacts Facts() const;

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/status.h"
+#include "src/engine/opened_model.h"
 #include "src/engine/planning.h"
 #include "src/model/model_family.h"
 
@@ -46,6 +47,7 @@ absl::Status AddModel(const ModelFiles& files, nlohmann::ordered_json* json) {
   facts.threads = &threads;
   const int64_t context = std::min(config.context_length, kFloorContext);
   facts.cache = {KvType::kF16, config.layers, 1, context, config.kv_width()};
+  facts.caller = CallerBytesOf(files);
   const SweepWish wish{context, 1};
   (*json)["layers"] = config.layers;
   (*json)["dense_layers"] = config.dense_layers;

@@ -10,8 +10,9 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 // The program's text and libraries, its heap at rest, rings and the stacks of
 // its threads. docs/benchmarking.md tells how it was measured.
-constexpr uint64_t kProcessBytes = 20 * kMiB;
-constexpr uint64_t kBytesPerThread = 256 << 10;
+constexpr uint64_t kProcessBytes = 10 * kMiB;
+constexpr uint64_t kBytesPerThread = 64 << 10;
+constexpr uint64_t kBytesPerTensor = 512;
 // Rows of the smallest sweep worth planning for.
 constexpr int64_t kSmallestRows = 16;
 // More rows than this gain nothing: a sweep of so many touches every expert.
@@ -28,18 +29,13 @@ uint64_t ValueBytes(const GgufValue& value) {
   return bytes;
 }
 
-// The keys while they are parsed, and the tokenizer made of them.
-uint64_t MetadataBytes(const ModelFiles& files) {
-  uint64_t bytes = 0;
-  for (const auto& [key, value] : files.metadata().entries()) bytes += ValueBytes(value);
-  return 2 * bytes + files.tensors().size() * 512;
-}
-
 uint64_t DirectoryBytes(const WeightLayout& layout) {
   uint64_t bytes = layout.experts.size() * (sizeof(Record) + 3 * sizeof(Slice) + 64);
   for (const TrunkStep& step : layout.steps) bytes += sizeof(TrunkStep) + step.slices.size() * sizeof(MatrixSlice) + 32;
   return 2 * bytes;  // the pool keeps its own copy
 }
+
+uint64_t ProcessBytes(const PlanFacts& facts) { return kProcessBytes + facts.threads->threads() * kBytesPerThread; }
 
 void AddPieces(const PlanFacts& facts, PlanRequest* request) {
   for (const TrunkPiece& piece : facts.layout->pieces) {
@@ -57,7 +53,20 @@ void AddClasses(const PlanFacts& facts, PlanRequest* request) {
   request->min_slots = facts.config->routing.top_k + 1;
 }
 
+// A start that takes more than the rest ever will raises the floor to itself.
+void AddStart(const PlanFacts& facts, PlanRequest* request) {
+  const uint64_t start_bytes = ProcessBytes(facts) + facts.caller.peak;
+  const uint64_t floor_bytes = FloorBytes(*request);
+  if (start_bytes > floor_bytes) request->fixed.push_back({"reading the header", start_bytes - floor_bytes});
+}
+
 }  // namespace
+
+uint64_t HeaderBytes(const ModelFiles& files) {
+  uint64_t bytes = files.tensors().size() * kBytesPerTensor;
+  for (const auto& [key, value] : files.metadata().entries()) bytes += ValueBytes(value);
+  return bytes;
+}
 
 uint64_t WorkspaceBytes(const PlanFacts& facts, const ForwardLimits& limits) {
   Arena arena;
@@ -72,17 +81,19 @@ uint64_t WorkspaceBytes(const PlanFacts& facts, const ForwardLimits& limits) {
 
 PlanRequest MakeRequest(const PlanFacts& facts, const ForwardLimits& limits) {
   PlanRequest request;
-  request.fixed.push_back({"program", kProcessBytes + facts.threads->threads() * kBytesPerThread});
-  request.fixed.push_back({"keys and tokenizer", MetadataBytes(*facts.files) + DirectoryBytes(*facts.layout)});
+  request.fixed.push_back({"program", ProcessBytes(facts)});
+  request.fixed.push_back(
+      {"keys and tokenizer", HeaderBytes(*facts.files) + DirectoryBytes(*facts.layout) + facts.caller.held});
   request.fixed.push_back({"norms and biases", ResidentVectors::Bytes(*facts.layout)});
   request.fixed.push_back({"kv cache", KvCache::TotalBytes(facts.cache)});
   request.fixed.push_back({"activations", WorkspaceBytes(facts, limits)});
   if (facts.mapped) {
     request.fixed.push_back({"mapped files", facts.files->total_bytes()});
-    return request;
+  } else {
+    AddPieces(facts, &request);
+    AddClasses(facts, &request);
   }
-  AddPieces(facts, &request);
-  AddClasses(facts, &request);
+  AddStart(facts, &request);
   return request;
 }
 

@@ -14,6 +14,12 @@
 
 namespace sluice {
 
+// Memory that is not the engine's own.
+struct CallerBytes {
+  uint64_t peak = 0;  // the most there was before the engine, the header included
+  uint64_t held = 0;  // what lives beside the engine: the tokenizer, the tokens of prompts
+};
+
 struct PlanFacts {
   const ModelFiles* files = nullptr;
   const ModelConfig* config = nullptr;
@@ -23,6 +29,7 @@ struct PlanFacts {
   KvCache::Shape cache;
   uint32_t alignment = 4096;
   bool mapped = false;  // files are mapped: their size counts, nothing is copied
+  CallerBytes caller;
 };
 
 // What a sweep may ask for.
@@ -30,6 +37,9 @@ struct SweepWish {
   int64_t rows = 1;
   int64_t logits_rows = 1;
 };
+
+// Bytes of the keys and the tensor directory as they are now.
+uint64_t HeaderBytes(const ModelFiles& files);
 
 // Bytes of the forward pass's workspace.
 uint64_t WorkspaceBytes(const PlanFacts& facts, const ForwardLimits& limits);

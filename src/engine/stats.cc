@@ -46,7 +46,7 @@ void AddReads(const Engine& engine, const RunTimeline& t, nlohmann::ordered_json
 
 nlohmann::ordered_json StatsJson(const Engine& engine, const RunTimeline& t) {
   nlohmann::ordered_json stats;
-  stats["model"] = engine.config().name;
+  stats["model"] = engine.config().name.empty() ? engine.path() : engine.config().name;
   stats["arch"] = engine.config().arch;
   stats["ram_budget_bytes"] = engine.plan().budget_bytes;
   stats["peak_rss_bytes"] = PeakResidentBytes();

@@ -17,7 +17,8 @@ ActivationRows::ActivationRows(Arena* arena, int64_t max_rows, int64_t width, co
     if (!formats_.has[f]) continue;
     pointers_[f] = arena->Take<const void*>(max_rows);
     if (f == static_cast<int>(ActivationFormat::kF32)) continue;
-    quantized_[f] = arena->Take<uint8_t>(max_rows * ActivationRowBytes(static_cast<ActivationFormat>(f), AlignUp(width, 256)));
+    quantized_[f] =
+        arena->Take<uint8_t>(max_rows * ActivationRowBytes(static_cast<ActivationFormat>(f), AlignUp(width, 256)));
   }
 }
 

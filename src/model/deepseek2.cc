@@ -1,6 +1,7 @@
 #include "src/model/deepseek2.h"
 
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -10,6 +11,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kMaxDims = 1 << 20;
+// Of all layers; Kimi K2 has 23040. Bounds the directory of records.
+constexpr int64_t kMaxExperts = 1 << 20;
 
 void ReadAttention(ConfigReader& keys, ModelConfig& config) {
   config.heads = static_cast<int>(keys.Int("attention.head_count", 1, 65536));
@@ -31,7 +34,10 @@ void ReadAttention(ConfigReader& keys, ModelConfig& config) {
 void ReadRope(ConfigReader& keys, ModelConfig& config) {
   config.rope_base = keys.FloatOr("rope.freq_base", 1.0, 1e12, 10000.0);
   double magnitude = 1.0;
-  if (keys.StringOr("rope.scaling.type", "none") == "yarn") {
+  const std::string scaling = keys.StringOr("rope.scaling.type", "none");
+  keys.Require(scaling == "none" || scaling == "yarn",
+               absl::StrCat("rope.scaling.type \"", scaling, "\" is not supported; supported: none, yarn"));
+  if (scaling == "yarn") {
     config.yarn.enabled = true;
     config.yarn.factor = keys.Float("rope.scaling.factor", 1.0, 1e6);
     config.yarn.original_context_length = keys.Float("rope.scaling.original_context_length", 1.0, 1e9);
@@ -56,13 +62,20 @@ void ReadRouting(ConfigReader& keys, ModelConfig& config) {
   // route in 8 groups of which 4 are used. Kimi K2 (384 experts) has no groups.
   const bool is_v3 = routing.gating == Gating::kSigmoid && routing.experts == 256 && config.embedding == 7168;
   routing.groups = static_cast<int>(keys.IntOr("expert_group_count", 0, routing.experts, is_v3 ? 8 : 1));
-  routing.groups_used = static_cast<int>(keys.IntOr("expert_group_used_count", 0, routing.experts, is_v3 ? 4 : 1));
-  if (routing.groups <= 1) routing.groups = routing.groups_used = 1;
-  keys.Require(routing.experts % routing.groups == 0 && routing.groups_used >= 1 &&
-                   routing.groups_used <= routing.groups &&
+  if (routing.groups <= 1) {
+    routing.groups = routing.groups_used = 1;
+  } else if (is_v3) {
+    routing.groups_used = static_cast<int>(keys.IntOr("expert_group_used_count", 1, routing.groups, 4));
+  } else {
+    routing.groups_used = static_cast<int>(keys.Int("expert_group_used_count", 1, routing.groups));
+  }
+  keys.Require(routing.experts % routing.groups == 0 && routing.groups_used <= routing.groups &&
                    routing.experts / routing.groups * routing.groups_used >= routing.top_k,
                absl::StrCat(routing.experts, " experts in ", routing.groups, " groups of which ", routing.groups_used,
                             " are used cannot give ", routing.top_k, " experts"));
+  keys.Require(int64_t{routing.experts} * config.moe_layers() <= kMaxExperts,
+               absl::StrCat(routing.experts, " experts in each of ", config.moe_layers(), " layers are more than the ",
+                            kMaxExperts, " in all that are supported"));
 }
 
 void ReadFfn(ConfigReader& keys, ModelConfig& config) {
@@ -132,6 +145,9 @@ absl::StatusOr<ModelConfig> ReadDeepseek2Config(const ModelFiles& files) {
   RETURN_IF_ERROR(keys.status());
   const GgufTensor* embedding = files.FindTensor("token_embd.weight");
   if (embedding == nullptr) return absl::NotFoundError("tensor token_embd.weight is missing from the model file");
+  keys.Require(embedding->dims[1] <= std::numeric_limits<int32_t>::max(),
+               absl::StrCat("tensor token_embd.weight has ", embedding->dims[1], " rows: token ids have 31 bits"));
+  RETURN_IF_ERROR(keys.status());
   config.vocab = static_cast<int64_t>(embedding->dims[1]);
   config.split_kv_b = files.FindTensor("blk.0.attn_k_b.weight") != nullptr;
   return config;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -14,18 +15,28 @@ namespace {
 
 constexpr int64_t kBlock = 32;
 
-// Scale first, then the block's codes.
+// NaN when a value is one or is infinite: codes cannot say so, the scale must.
+float LargestMagnitude(const float* x, int64_t count) {
+  float largest = 0.0f;
+  bool finite = true;
+  for (int64_t i = 0; i < count; ++i) {
+    largest = std::max(largest, std::fabs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  return finite ? largest : std::numeric_limits<float>::quiet_NaN();
+}
+
+// Scale first, then the block's codes. A scale beyond float16 is infinite and
+// its codes 0, which reads as NaN.
 void EncodeQ8(const float* x, int64_t width, uint8_t* out) {
   for (int64_t begin = 0; begin < width; begin += kBlock) {
     const int64_t count = std::min(kBlock, width - begin);
-    float largest = 0.0f;
-    for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(x[begin + i]));
-    const uint16_t scale = F32ToF16(largest / 127.0f);
+    const uint16_t scale = F32ToF16(LargestMagnitude(x + begin, count) / 127.0f);
     const float inverse = F16ToF32(scale) > 0.0f ? 1.0f / F16ToF32(scale) : 0.0f;
     std::memcpy(out, &scale, sizeof(scale));
     out += sizeof(scale);
     for (int64_t i = 0; i < count; ++i) {
-      const float code = std::nearbyint(x[begin + i] * inverse);
+      const float code = inverse == 0.0f ? 0.0f : std::nearbyint(x[begin + i] * inverse);
       *out++ = static_cast<uint8_t>(static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f)));
     }
   }
@@ -57,7 +68,11 @@ uint64_t KvCache::RowBytes(KvType type, int64_t width) {
 }
 
 uint64_t KvCache::TotalBytes(const Shape& shape) {
-  return RowBytes(shape.type, shape.width) * shape.context * shape.sequences * shape.layers;
+  uint64_t bytes = RowBytes(shape.type, shape.width);
+  for (int64_t count : {shape.context, int64_t{shape.sequences}, int64_t{shape.layers}}) {
+    bytes = SaturatingMul(bytes, static_cast<uint64_t>(count));
+  }
+  return bytes;
 }
 
 absl::StatusOr<KvCache> KvCache::Create(const Shape& shape, const VectorOps* ops) {

@@ -30,6 +30,7 @@ class KvCache {
   };
 
   static uint64_t RowBytes(KvType type, int64_t width);
+  // The largest uint64_t when the product does not fit.
   static uint64_t TotalBytes(const Shape& shape);
   static absl::StatusOr<KvCache> Create(const Shape& shape, const VectorOps* ops);
 

@@ -92,7 +92,8 @@ void Router::Weigh(const float* scores, absl::Span<ExpertChoice> choices) const 
     sum += choice.weight;
   }
   for (ExpertChoice& choice : choices) {
-    if (config_.normalize) choice.weight /= sum;
+    // Scores that all vanish stay zero instead of becoming 0 / 0.
+    if (config_.normalize && sum != 0.0f) choice.weight /= sum;
     choice.weight *= config_.scale;
   }
 }

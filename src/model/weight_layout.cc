@@ -13,6 +13,9 @@ namespace {
 constexpr int64_t kMaxHeadsPerStep = 32;
 // Piece size of a model without experts.
 constexpr uint64_t kDensePieceBytes = 16 << 20;
+// Smaller pieces would save nothing, as reads are whole pages, and a step for
+// each row of a strange file would take more memory than the file.
+constexpr uint64_t kMinPieceBytes = 4096;
 
 std::string FullName(int layer, absl::string_view name) {
   return layer < 0 ? std::string(name) : absl::StrCat("blk.", layer, ".", name);
@@ -76,9 +79,11 @@ absl::StatusOr<const GgufTensor*> WeightLayoutBuilder::Find(int layer, absl::str
 absl::StatusOr<const GgufTensor*> WeightLayoutBuilder::FindMatrix(int layer, absl::string_view name, int64_t n_in,
                                                                   int64_t n_out, int64_t n_slabs) const {
   ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(layer, name));
+  const uint64_t width = static_cast<uint64_t>(n_in), rows = static_cast<uint64_t>(n_out), slabs = n_slabs;
   // Slabs may be folded into the second dimension: the bytes are the same.
-  const bool rows_match = tensor->dims[1] * tensor->dims[2] == static_cast<uint64_t>(n_out * n_slabs);
-  if (tensor->dims[0] != static_cast<uint64_t>(n_in) || !rows_match || tensor->dims[3] != 1) {
+  const bool rows_match = (tensor->dims[1] == rows && tensor->dims[2] == slabs) ||
+                          (tensor->dims[1] == rows * slabs && tensor->dims[2] == 1);
+  if (tensor->dims[0] != width || !rows_match || tensor->dims[3] != 1) {
     return absl::DataLossError(absl::StrCat("tensor ", tensor->name, " has dimensions ", DimsText(*tensor),
                                             ", but the model's keys ask for ", n_in, "x", n_out,
                                             n_slabs > 1 ? absl::StrCat("x", n_slabs) : ""));
@@ -126,6 +131,7 @@ absl::Status WeightLayoutBuilder::AddExperts(int layer) {
     Record record;
     record.layer = layer;
     record.expert = static_cast<int>(expert);
+    record.slices.reserve(3);
     for (const GgufTensor* tensor : {gate, up, down}) {
       const uint64_t bytes = tensor->bytes / experts;
       record.slices.push_back({tensor->file, tensor->offset + expert * bytes, bytes});
@@ -145,23 +151,23 @@ MatrixSlice WeightLayoutBuilder::RowsOf(const GgufTensor& tensor, int64_t row_be
           {tensor.file, tensor.offset + begin, RowsBytes(tensor, rows)}};
 }
 
-// No piece is larger than an expert, so that the floor stays low.
 uint64_t WeightLayoutBuilder::PieceLimitBytes() const {
-  uint64_t limit_bytes = 0;
+  if (layout_.experts.empty()) return kDensePieceBytes;
+  uint64_t limit_bytes = kMinPieceBytes;
   for (const Record& record : layout_.experts) limit_bytes = std::max(limit_bytes, RecordBytes(record));
-  return limit_bytes > 0 ? limit_bytes : kDensePieceBytes;
+  return limit_bytes;
 }
 
-void WeightLayoutBuilder::AddSteps(TrunkOp op, int layer, absl::Span<const GgufTensor* const> tensors, int64_t units,
-                                   int64_t max_units_per_step) {
+void WeightLayoutBuilder::AddSteps(const Operation& operation, uint64_t limit_bytes) {
+  const int64_t units = operation.units;
   uint64_t unit_bytes = 0;
-  for (const GgufTensor* tensor : tensors) unit_bytes += tensor->bytes / units;
-  const int64_t fitting = static_cast<int64_t>(PieceLimitBytes() / std::max<uint64_t>(unit_bytes, 1));
-  const int64_t units_per_step = std::clamp<int64_t>(fitting, 1, max_units_per_step);
+  for (const GgufTensor* tensor : operation.tensors) unit_bytes += tensor->bytes / units;
+  const int64_t fitting = static_cast<int64_t>(limit_bytes / std::max<uint64_t>(unit_bytes, 1));
+  const int64_t units_per_step = std::clamp<int64_t>(fitting, 1, operation.max_units_per_step);
   for (int64_t begin = 0; begin < units; begin += units_per_step) {
     const int64_t count = std::min(units_per_step, units - begin);
-    TrunkStep step{op, layer, begin + count == units, {}};
-    for (const GgufTensor* tensor : tensors) {
+    TrunkStep step{operation.op, operation.layer, begin + count == units, {}};
+    for (const GgufTensor* tensor : operation.tensors) {
       const int64_t rows_per_unit = RowsIn(*tensor) / units;
       step.slices.push_back(RowsOf(*tensor, begin * rows_per_unit, count * rows_per_unit));
     }
@@ -169,8 +175,7 @@ void WeightLayoutBuilder::AddSteps(TrunkOp op, int layer, absl::Span<const GgufT
   }
 }
 
-void WeightLayoutBuilder::PackPieces() {
-  const uint64_t limit_bytes = PieceLimitBytes();
+void WeightLayoutBuilder::PackPieces(uint64_t limit_bytes) {
   uint64_t piece_bytes = 0;
   for (size_t i = 0; i < layout_.steps.size(); ++i) {
     const TrunkStep& step = layout_.steps[i];
@@ -197,10 +202,9 @@ absl::StatusOr<WeightLayout> WeightLayoutBuilder::Finish() {
   const char* head = Has(-1, "output.weight") ? "output.weight" : "token_embd.weight";
   ASSIGN_OR_RETURN(const GgufTensor* output, FindMatrix(-1, head, embedding, vocab));
   operations_.push_back({TrunkOp::kHead, config_.layers, {output}, vocab, vocab});
-  for (const Operation& operation : operations_) {
-    AddSteps(operation.op, operation.layer, operation.tensors, operation.units, operation.max_units_per_step);
-  }
-  PackPieces();
+  const uint64_t limit_bytes = PieceLimitBytes();
+  for (const Operation& operation : operations_) AddSteps(operation, limit_bytes);
+  PackPieces(limit_bytes);
   return std::move(layout_);
 }
 

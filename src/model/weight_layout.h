@@ -103,10 +103,6 @@ class WeightLayoutBuilder {
   absl::StatusOr<const GgufTensor*> FindMatrix(int layer, absl::string_view name, int64_t n_in, int64_t n_out,
                                                int64_t n_slabs = 1) const;
   static MatrixSlice RowsOf(const GgufTensor& tensor, int64_t row_begin, int64_t rows);
-  void AddSteps(TrunkOp op, int layer, absl::Span<const GgufTensor* const> tensors, int64_t units,
-                int64_t max_units_per_step);
-  uint64_t PieceLimitBytes() const;
-  void PackPieces();
 
   // Rows of one operation before they are cut into steps.
   struct Operation {
@@ -116,6 +112,12 @@ class WeightLayoutBuilder {
     int64_t units;               // rows, or heads
     int64_t max_units_per_step;  // besides the piece limit
   };
+
+  // The largest expert: the floor stays low when no piece is larger. A single
+  // row or head that is goes alone.
+  uint64_t PieceLimitBytes() const;
+  void AddSteps(const Operation& operation, uint64_t limit_bytes);
+  void PackPieces(uint64_t limit_bytes);
 
   const ModelFiles& files_;
   const ModelConfig& config_;

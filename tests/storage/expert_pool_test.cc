@@ -58,9 +58,10 @@ RecordLoader::Options PoolIo() {
 }
 
 // `slots` of each size class.
-PoolTest MakePool(const ScratchFiles& files, int slots, const FaultScript& script) {
+PoolTest MakePool(const ScratchFiles& files, int slots, const FaultScript& script,
+                  IoBackend backend = IoBackend::kPread) {
   PoolTest test;
-  test.io = StartFaultyLoader(files, script, PoolIo());
+  test.io = StartFaultyLoader(files, script, PoolIo(), backend);
   ExpertPool::Options options;
   options.layers = kLayers;
   options.experts = kExperts;
@@ -342,16 +343,19 @@ TEST_CASE("a class without slots for its experts is refused by layer and expert"
   CHECK(pool.status().message().find("layer 4 expert 0 needs a slot of ") == 0);
 }
 
-TEST_CASE("the regions for registration are the slots") {
+TEST_CASE("the regions for registration are the slots, and every backend reads into them") {
   const ScratchFiles files({FileBytes()});
-  PoolTest test = MakePool(files, 2, {});
-  uint64_t bytes = 0;
-  for (const absl::Span<uint8_t> region : test.pool->memory_regions()) bytes += region.size();
-  CHECK(bytes == test.pool->memory_bytes());
-  test.io.loader->RegisterMemory(test.pool->memory_regions());
-  std::mt19937 random(3);
-  CheckSweeps(&test, Delivery::kArrival, 0, 2, &random);
-  test.io.loader->RegisterMemory({});
+  for (const IoBackend backend : WorkingBackends(files.paths())) {
+    PoolTest test = MakePool(files, 2, {}, backend);
+    uint64_t bytes = 0;
+    for (const absl::Span<uint8_t> region : test.pool->memory_regions()) bytes += region.size();
+    CHECK(bytes == test.pool->memory_bytes());
+    test.io.loader->RegisterMemory(test.pool->memory_regions());
+    std::mt19937 random(3);
+    CheckSweeps(&test, Delivery::kArrival, 0, 5, &random);
+    CheckSweeps(&test, Delivery::kAscending, 0, 5, &random);
+    test.io.loader->RegisterMemory({});
+  }
 }
 
 }  // namespace

@@ -322,9 +322,10 @@ TEST_CASE("closing answers every load once: begun ones after their reads, waitin
   const Record record = SampleRecord();
   constexpr uint64_t kLoads = 3000;  // more than the queue begins with
   GatedLoader test = StartGatedLoader(files, SmallChunks());
-  AlignedBuffer slot = MakeSlot(record, test.loader->alignment_bytes());
+  std::vector<AlignedBuffer> slots;  // enough for those that are read at the same time
+  for (int n = 0; n < 32; ++n) slots.push_back(MakeSlot(record, test.loader->alignment_bytes()));
   for (uint64_t i = 0; i < kLoads; ++i) {
-    test.loader->Load(&record, slot.data(), static_cast<LoadPriority>(i % 3), &sink, i);
+    test.loader->Load(&record, slots[i % 32].data(), static_cast<LoadPriority>(i % 3), &sink, i);
   }
   test.gate->AwaitReads(6);
   CHECK(sink.answers() == 0);
@@ -344,14 +345,15 @@ TEST_CASE("discard ends the waiting loads of one sink and leaves the others") {
   const ScratchFiles files(kSizes);
   GatedLoader test = StartGatedLoader(files, SmallChunks());
   const Record record = SampleRecord();
-  AlignedBuffer slot = MakeSlot(record, test.loader->alignment_bytes());
+  std::vector<AlignedBuffer> slots;
+  for (int n = 0; n < 6; ++n) slots.push_back(MakeSlot(record, test.loader->alignment_bytes()));
   CountingSink kept;
   CountingSink dropped;
-  test.loader->Load(&record, slot.data(), LoadPriority::kDemand, &dropped, 0);
+  test.loader->Load(&record, slots[0].data(), LoadPriority::kDemand, &dropped, 0);
   test.gate->AwaitReads(6);
   for (uint64_t i = 1; i <= 5; ++i) {
-    test.loader->Load(&record, slot.data(), LoadPriority::kDemand, &dropped, i);
-    test.loader->Load(&record, slot.data(), LoadPriority::kDemand, &kept, i);
+    test.loader->Load(&record, slots[0].data(), LoadPriority::kDemand, &dropped, i);
+    test.loader->Load(&record, slots[i].data(), LoadPriority::kDemand, &kept, i);
   }
   test.loader->Discard(&dropped);
   test.gate->Open();
@@ -371,12 +373,13 @@ TEST_CASE("a reader that breaks fails what is under way, what waits and what com
     FaultScript script;
     (at_submit ? script.break_submit : script.break_reap) = 4;
     TestLoader test = StartFaultyLoader(files, script, SmallChunks());
-    AlignedBuffer slot = MakeSlot(record, test.loader->alignment_bytes());
+    std::vector<AlignedBuffer> slots;
+    for (int n = 0; n < 11; ++n) slots.push_back(MakeSlot(record, test.loader->alignment_bytes()));
     CountingSink sink;
-    for (uint64_t i = 0; i < 10; ++i) test.loader->Load(&record, slot.data(), LoadPriority::kStream, &sink, i);
+    for (uint64_t i = 0; i < 10; ++i) test.loader->Load(&record, slots[i].data(), LoadPriority::kStream, &sink, i);
     sink.Await(10);
     CHECK(absl::IsUnavailable(sink.StatusOf(9)));
-    for (int i = 0; i < 3; ++i) CHECK(absl::IsUnavailable(test.loader->LoadNow(record, slot.data())));
+    for (int i = 0; i < 3; ++i) CHECK(absl::IsUnavailable(test.loader->LoadNow(record, slots[10].data())));
     const int64_t busy_ns = test.loader->counters().busy_ns;
     CHECK(test.loader->counters().busy_ns == busy_ns);
   }

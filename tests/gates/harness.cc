@@ -1,0 +1,44 @@
+#include "tests/gates/harness.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "nlohmann/json.hpp"
+#include "tests/test_data.h"
+
+namespace sluice {
+
+std::vector<std::vector<int32_t>> GoldenPrompts(const std::string& folder, size_t longest) {
+  const std::string text = ReadFileToString(SharedPath("golden/" + folder + "/prompts.json"));
+  std::vector<std::vector<int32_t>> prompts = nlohmann::json::parse(text)["prompts"];
+  for (std::vector<int32_t>& prompt : prompts) prompt.resize(std::min(prompt.size(), longest));
+  return prompts;
+}
+
+absl::StatusOr<GateRun> RunPrompts(const std::string& model, const std::vector<std::vector<int32_t>>& prompts,
+                                   GateConditions conditions) {
+  std::vector<PromptJob> jobs;
+  for (const auto& tokens : conditions.companions) jobs.push_back({tokens, /*wants_last=*/false});
+  const size_t companions = jobs.size();
+  size_t longest = 1;
+  for (const auto& tokens : prompts) jobs.push_back({tokens, /*wants_last=*/true, /*wants_all=*/true});
+  for (const PromptJob& job : jobs) longest = std::max(longest, job.tokens.size());
+  EngineOptions options = conditions.engine;
+  options.sequences = static_cast<int>(companions) + options.sequences;
+  options.context = static_cast<int64_t>(longest);
+  options.sweep_rows = options.logits_rows = options.sequences * options.context;
+  ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(model));
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), options));
+
+  GateRun run;
+  std::vector<std::vector<float>> by_job(jobs.size());
+  PromptScheduler scheduler(engine.get(), conditions.chunk_rows);
+  RETURN_IF_ERROR(scheduler.Run(jobs, [&](size_t job, int64_t, absl::Span<const float> logits) {
+    by_job[job].insert(by_job[job].end(), logits.begin(), logits.end());
+  }));
+  for (const std::vector<float>& logits : by_job) run.logits.insert(run.logits.end(), logits.begin(), logits.end());
+  run.counters = engine->counters();
+  return run;
+}
+
+}  // namespace sluice

@@ -1,0 +1,36 @@
+// Runs a model in process under chosen conditions and keeps its logits.
+#ifndef SLUICE_TESTS_GATES_HARNESS_H_
+#define SLUICE_TESTS_GATES_HARNESS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "src/engine/engine.h"
+#include "src/engine/prompt_scheduler.h"
+
+namespace sluice {
+
+struct GateRun {
+  std::vector<float> logits;  // of every position of every prompt, in order
+  EngineCounters counters;
+  int64_t sweeps = 0;
+};
+
+struct GateConditions {
+  EngineOptions engine;
+  int64_t chunk_rows = 0;
+  std::vector<std::vector<int32_t>> companions;  // share the sweeps
+};
+
+// The prompts of a golden folder, the long one cut to `longest` tokens.
+std::vector<std::vector<int32_t>> GoldenPrompts(const std::string& folder, size_t longest);
+
+// Logits of all positions of `prompts`.
+absl::StatusOr<GateRun> RunPrompts(const std::string& model, const std::vector<std::vector<int32_t>>& prompts,
+                                   GateConditions conditions);
+
+}  // namespace sluice
+
+#endif  // SLUICE_TESTS_GATES_HARNESS_H_
