@@ -30,7 +30,8 @@ def missing_files(root, line, fenced):
     for span in spans:
         for path in NAMED.findall(span):
             wildcard = re.search(re.escape(path) + r"[*<{A-Z_]|NAME", span)
-            if not wildcard and not (root / path).exists():
+            # A name without an ending stands for the pair of header and source.
+            if not wildcard and not (root / path).exists() and not (root / f"{path}.h").exists():
                 yield f"{path} does not exist"
 
 
