@@ -86,4 +86,18 @@ void QuantizeQ8Block256(const float* x, int64_t elements, void* out) {
   }
 }
 
+void QuantizationRemainder(ActivationFormat format, const float* x, const void* quantized, int64_t elements,
+                           float* out) {
+  SLUICE_CHECK(format != ActivationFormat::kF32);
+  const bool small = format == ActivationFormat::kQ8Block32;
+  const Q8Block32x8* packs = static_cast<const Q8Block32x8*>(quantized);
+  const Q8Block256* blocks = static_cast<const Q8Block256*>(quantized);
+  for (int64_t begin = 0; begin < elements; begin += 32) {
+    const int64_t block = begin / 256, part = begin / 32 % 8;
+    const float scale = small ? packs[block].scales[part] : blocks[block].scale;
+    const int8_t* codes = small ? packs[block].values[part] : blocks[block].values + 32 * part;
+    for (int i = 0; i < 32; ++i) out[begin + i] = x[begin + i] - scale * static_cast<float>(codes[i]);
+  }
+}
+
 }  // namespace sluice

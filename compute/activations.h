@@ -58,6 +58,11 @@ void CopyF32(const float* x, int64_t elements, void* out);
 void QuantizeQ8Block32(const float* x, int64_t elements, void* out);
 void QuantizeQ8Block256(const float* x, int64_t elements, void* out);
 
+// out[i] = x[i] - scale * code: what the quantised row `quantized` of `x` lost.
+// `format` is one of the 8-bit ones.
+void QuantizationRemainder(ActivationFormat format, const float* x, const void* quantized, int64_t elements,
+                           float* out);
+
 }  // namespace sluice
 
 #endif  // SLUICE_COMPUTE_ACTIVATIONS_H_

@@ -6,6 +6,10 @@
 #include "compute/isa_kernel_sets.h"
 #include "compute/portable.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace sluice {
 namespace {
 
@@ -25,17 +29,24 @@ struct Registry {
   }
 };
 
-#ifdef SLUICE_HAVE_AVX2
-bool CpuHasAvx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+#if defined(SLUICE_HAVE_AVX2) || defined(SLUICE_HAVE_AVX512)
+// By hand: clang 14 does not know the name. That the system saves the wide
+// registers is part of the checks for avx2 and avx512f.
+bool CpuHasF16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
+#endif
+
+#ifdef SLUICE_HAVE_AVX2
+bool CpuHasAvx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && CpuHasF16c(); }
 #endif
 
 #ifdef SLUICE_HAVE_AVX512
 bool CpuHasAvx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") && CpuHasF16c();
 }
 #endif
 

@@ -1,4 +1,6 @@
 // sluice: giant mixture-of-experts models on small machines.
+#include <algorithm>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -30,10 +32,20 @@ absl::Status UsageError(absl::string_view message) {
   return absl::InvalidArgumentError(absl::StrCat(text, " (see sluice --help)"));
 }
 
+// Nothing of ours throws, but the standard library does when memory or threads
+// run out.
+absl::Status RunGuarded(const Command& command) {
+  try {
+    return command.run();
+  } catch (const std::exception& error) {
+    return absl::ResourceExhaustedError(absl::StrCat("the system refuses memory or threads: ", error.what()));
+  }
+}
+
 absl::Status RunChosen(const std::vector<Command>& commands) {
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
-    absl::Status status = command.run();
+    absl::Status status = RunGuarded(command);
     status.Update(FlushResults());
     return status;
   }

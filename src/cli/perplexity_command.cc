@@ -1,6 +1,7 @@
 // sluice perplexity: mean negative log-likelihood of a text.
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -55,13 +56,21 @@ absl::StatusOr<std::vector<PromptJob>> CutWindows(const PerplexityOptions& optio
                                                  length, "; give a smaller --ctx"));
 }
 
+// Summed by window and then in their order: which windows share a sweep depends
+// on the budget, and the result must not.
 struct Score {
-  double nll_sum = 0.0;
+  std::vector<double> nll_by_window;
   uint64_t tokens = 0;
+
+  double MeanNll() const {
+    const double sum = std::accumulate(nll_by_window.begin(), nll_by_window.end(), 0.0);
+    return tokens == 0 ? 0.0 : sum / static_cast<double>(tokens);
+  }
 };
 
 absl::Status ScoreWindows(absl::Span<const PromptJob> windows, int64_t chunk_rows, Engine* engine, Progress* progress,
                           Score* score) {
+  score->nll_by_window.assign(windows.size(), 0.0);
   uint64_t rows = 0;
   const uint64_t total_rows = windows.size() * windows[0].tokens.size();
   PromptScheduler scheduler(engine, chunk_rows);
@@ -69,7 +78,7 @@ absl::Status ScoreWindows(absl::Span<const PromptJob> windows, int64_t chunk_row
     progress->Show("perplexity", ++rows, total_rows);
     const std::vector<int32_t>& tokens = windows[job].tokens;
     if (position + 1 == static_cast<int64_t>(tokens.size())) return;
-    score->nll_sum -= LogProbability(logits, tokens[position + 1]);
+    score->nll_by_window[job] -= LogProbability(logits, tokens[position + 1]);
     ++score->tokens;
   });
 }
@@ -94,7 +103,7 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
   timeline.prompt_end = timeline.end = engine->counters();
   timeline.prompt_tokens = windows.size() * windows[0].tokens.size();
   progress.Clear();
-  const double nll = score.tokens == 0 ? 0.0 : score.nll_sum / static_cast<double>(score.tokens);
+  const double nll = score.MeanNll();
   nlohmann::ordered_json result = {{"tokens", score.tokens}, {"windows", windows.size()}, {"nll", nll}};
   result["perplexity"] = std::exp(nll);
   result["stats"] = StatsJson(*engine, timeline);

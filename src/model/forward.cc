@@ -10,10 +10,12 @@
 namespace sluice {
 namespace {
 
-// What reads a normed row in a quantised form: queries without a latent, FFNs
-// and experts. The latent projections and the router take floats.
+// Everything that reads a normed row but the router, which takes floats.
 FormatSet NormedFormats(const ForwardContext& context) {
-  FormatSet formats = FormatsOf(*context.layout, *context.kernels, TrunkOp::kFfnGateUp);
+  FormatSet formats;
+  for (TrunkOp op : {TrunkOp::kQueryLatent, TrunkOp::kKvLatent, TrunkOp::kFfnGateUp}) {
+    formats = Union(formats, FormatsOf(*context.layout, *context.kernels, op));
+  }
   if (context.config->query_lora_rank == 0) {
     formats = Union(formats, FormatsOfSlice(*context.layout, *context.kernels, TrunkOp::kHeads, 0));
   }

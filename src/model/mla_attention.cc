@@ -36,6 +36,7 @@ MlaAttention::MlaAttention(Arena* arena, const ModelConfig& config, const Weight
                            int64_t max_rows)
     : config_(config),
       linear_(linear),
+      fine_(arena, linear, max_rows, config.embedding, std::max(config.query_lora_rank, config.kv_width())),
       block_rows_(std::min(max_rows, kRowBlock)),
       max_heads_(MaxHeadsPerStep(layout, config)),
       query_stride_(max_heads_ * config.key_dims),
@@ -62,10 +63,10 @@ absl::Status MlaAttention::Run(int layer, const Sweep& sweep, const ResidentVect
   const InputRows in = normed->Quantize(linear_->kernels(), linear_->threads());
   InputRows queries_in = in;
   if (config_.query_lora_rank > 0) {
-    RETURN_IF_ERROR(QueryLatents(layer, sweep, vectors, trunk, in));
+    RETURN_IF_ERROR(QueryLatents(layer, sweep, vectors, trunk, *normed, in));
     queries_in = query_latents_.Quantize(linear_->kernels(), linear_->threads());
   }
-  RETURN_IF_ERROR(WriteKeys(layer, sweep, vectors, trunk, cache, in));
+  RETURN_IF_ERROR(WriteKeys(layer, sweep, vectors, trunk, cache, *normed, in));
   do {
     RETURN_IF_ERROR(trunk->Next(TrunkOp::kHeads, layer));
     const int64_t head_begin = trunk->row_begin() / config_.key_dims;
@@ -80,11 +81,11 @@ absl::Status MlaAttention::Run(int layer, const Sweep& sweep, const ResidentVect
 }
 
 absl::Status MlaAttention::QueryLatents(int layer, const Sweep& sweep, const ResidentVectors& vectors, Trunk* trunk,
-                                        const InputRows& in) {
+                                        const ActivationRows& normed, const InputRows& in) {
   query_latents_.Refill(sweep.count());
   do {
     RETURN_IF_ERROR(trunk->Next(TrunkOp::kQueryLatent, layer));
-    linear_->MultiplyWith(FloatKernelSet(), trunk->matrix(0), in, query_latents_.rows(), trunk->row_begin());
+    fine_.Multiply(trunk->matrix(0), normed, in, query_latents_.rows(), trunk->row_begin());
   } while (!trunk->last());
   const float* norm = vectors.Find(layer, "attn_q_a_norm.weight");
   linear_->threads()->ParallelFor(sweep.count(), [&](int64_t r, int) {
@@ -95,12 +96,12 @@ absl::Status MlaAttention::QueryLatents(int layer, const Sweep& sweep, const Res
 }
 
 absl::Status MlaAttention::WriteKeys(int layer, const Sweep& sweep, const ResidentVectors& vectors, Trunk* trunk,
-                                     KvCache* cache, const InputRows& in) {
+                                     KvCache* cache, const ActivationRows& normed, const InputRows& in) {
   const int64_t width = config_.kv_width(), latent = config_.kv_lora_rank;
   for (int64_t r = 0; r < sweep.count(); ++r) kv_pointers_[r] = kv_rows_ + r * width;
   do {
     RETURN_IF_ERROR(trunk->Next(TrunkOp::kKvLatent, layer));
-    linear_->MultiplyWith(FloatKernelSet(), trunk->matrix(0), in, kv_pointers_, trunk->row_begin());
+    fine_.Multiply(trunk->matrix(0), normed, in, kv_pointers_, trunk->row_begin());
   } while (!trunk->last());
   const float* norm = vectors.Find(layer, "attn_kv_a_norm.weight");
   linear_->threads()->ParallelFor(sweep.count(), [&](int64_t r, int) {

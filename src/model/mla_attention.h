@@ -6,10 +6,10 @@
 // turned into values:
 //   q' = Kb^T q_nope;  score = scale (q' . c + q_rope . k_rope);
 //   o' = sum p c;      head output = Vb o'
-// The two projections into latent spaces take float activations: scores sharpen
-// their errors, and they are 2.5 % of DeepSeek-R1's products. Against 8-bit ones
-// this lowers the median KL divergence from the float path by a third
-// (docs/experiments.md).
+// The two projections into latent spaces take activations of twice the
+// precision (fine_linear.h): scores sharpen their errors, and they are 2.5 % of
+// DeepSeek-R1's products. It lowers the median KL divergence from the float path
+// by a third (docs/experiments.md).
 // Keys are cut into blocks at absolute positions and combined in ascending
 // order, so a row's bits depend on its position and its keys alone.
 #ifndef SLUICE_SRC_MODEL_MLA_ATTENTION_H_
@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "base/arena.h"
 #include "src/model/activation_rows.h"
+#include "src/model/fine_linear.h"
 #include "src/model/kv_cache.h"
 #include "src/model/linear.h"
 #include "src/model/model_config.h"
@@ -52,9 +53,9 @@ class MlaAttention {
   };
 
   absl::Status QueryLatents(int layer, const Sweep& sweep, const ResidentVectors& vectors, Trunk* trunk,
-                            const InputRows& in);
+                            const ActivationRows& normed, const InputRows& in);
   absl::Status WriteKeys(int layer, const Sweep& sweep, const ResidentVectors& vectors, Trunk* trunk, KvCache* cache,
-                         const InputRows& in);
+                         const ActivationRows& normed, const InputRows& in);
   void Heads(const Block& block, const InputRows& queries_in);
   void Absorb(const Block& block, int64_t head, int thread);
   void AbsorbTransposed(const Block& block, int64_t head, int thread);
@@ -73,6 +74,7 @@ class MlaAttention {
 
   const ModelConfig& config_;
   Linear* linear_;
+  FineLinear fine_;
   int64_t block_rows_;
   int64_t max_heads_;
   int64_t query_stride_;

@@ -39,6 +39,7 @@ class BudgetTest(CliTest):
         # Not vacuous: the pool holds a few of the 128 experts, so tokens read.
         self.assertLess(stats["pool_slots"], 16)
         self.assertGreater(stats["bytes_read_generate"], 39 * stats["pool_bytes"] / 4)
+        self.assertGreater(stats["trunk_streamed_bytes"], 0)
         self.assertLess(floor, DEMO.stat().st_size)
         self.refused_below(floor, *command)
 
@@ -99,11 +100,11 @@ class BudgetTest(CliTest):
         model = write_model(self.folder / "m.gguf")
         words = "the rain in the dell fell on the hen and the elder "
         floors = []
-        for times in (20, 4000):
+        for times in (20, 320):
             text = self.write("text", words * times)
             _, floor = self.at_the_floor("perplexity", "-m", model, "-f", text, "--ctx", "64")
             floors.append(floor)
-        self.assertGreater(floors[1] - floors[0], MIB)
+        self.assertGreater(floors[1] - floors[0], 5 * 300 * len(words))
 
     def test_many_records_are_part_of_the_floor(self):
         few = write_model(self.folder / "few.gguf", layers=2)

@@ -2,10 +2,11 @@
 
 import os
 import subprocess
+import sys
 import unittest
 
 from gguf_writer import write_model
-from sluice_cli import BINARY, DEMO, CliTest
+from sluice_cli import BINARY, DEMO, SANITIZED, CliTest
 
 COMMANDS = ("run", "logits", "perplexity", "tokenize", "detokenize", "inspect")
 
@@ -131,6 +132,14 @@ class UsageTest(CliTest):
                     done = subprocess.run([BINARY, *command], stdout=full, stderr=subprocess.PIPE, check=False)
                 self.assertEqual(done.returncode, 1)
                 self.assertRegex(done.stderr.decode(), r"\Asluice: cannot write to standard output[^\n]*\n\Z")
+
+    @unittest.skipUnless(sys.platform == "linux" and not SANITIZED, "SKIP: no limit on addresses here")
+    def test_memory_that_the_system_refuses_is_one_line(self):
+        endless = [BINARY, "run", "-m", DEMO, "-f", "/dev/zero"]
+        limit = ["/bin/sh", "-c", 'ulimit -v 300000; exec "$@"', "sh"]
+        done = subprocess.run(limit + endless, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr.decode(), r"\Asluice: the system refuses memory[^\n]*\n\Z")
 
     def test_names_cannot_smuggle_lines_or_escapes_into_a_message(self):
         self.fail_with(1, "cannot open", "inspect", "no\nsuch\x1b[31m file")
