@@ -136,9 +136,9 @@ absl::Status Engine::Allocate() {
   return trunk_->LoadPinned(options_.load_progress);
 }
 
-absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> rows) {
+absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer) {
   const int64_t begin_ns = NowNs();
-  absl::StatusOr<absl::Span<const float>> logits = forward_->Run(rows);
+  absl::StatusOr<absl::Span<const float>> logits = forward_->Run(rows, on_layer);
   totals_.sweep_ns += NowNs() - begin_ns;
   ++totals_.sweeps;
   totals_.rows += rows.size();

@@ -87,7 +87,7 @@ class Engine {
   int64_t max_logits_rows() const { return limits_.max_logits_rows; }
 
   // See Forward::Run. A Cancelled status when the stop flag was raised.
-  absl::StatusOr<absl::Span<const float>> RunSweep(absl::Span<const Row> rows);
+  absl::StatusOr<absl::Span<const float>> RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr);
 
   EngineCounters counters() const;
 

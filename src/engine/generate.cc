@@ -13,14 +13,16 @@ absl::Status FeedPrompt(Engine* engine, const GenerateRequest& request, absl::Sp
   const int64_t total = static_cast<int64_t>(request.prompt.size());
   const int64_t bound = request.chunk_rows > 0 ? request.chunk_rows : engine->max_rows();
   const int64_t chunk = std::min(bound, engine->max_rows());
+  const int64_t layers = engine->config().layers;
   std::vector<Row> rows;
   for (int64_t begin = 0; begin < total; begin += chunk) {
     const int64_t end = std::min(begin + chunk, total);
     rows.clear();
     for (int64_t i = begin; i < end; ++i) rows.push_back({0, i, request.prompt[i], i + 1 == total});
-    ASSIGN_OR_RETURN(*logits, engine->RunSweep(rows));
+    ASSIGN_OR_RETURN(*logits, engine->RunSweep(rows, [&](int layers_done) {
+      request.on_prompt(begin * layers + (end - begin) * layers_done, total * layers);
+    }));
     timeline->prompt_tokens = end;
-    request.on_prompt(end, total);
   }
   return absl::OkStatus();
 }

@@ -19,7 +19,8 @@ struct GenerateRequest {
   int64_t chunk_rows = 0;  // bound on prompt rows of one sweep; 0: the plan's
   // Called with each token as it is chosen; false ends the generation.
   std::function<bool(int32_t token)> on_token;
-  std::function<void(int64_t done_rows, int64_t total_rows)> on_prompt = [](int64_t, int64_t) {};
+  // How far the prompt has come, in rows times layers.
+  std::function<void(int64_t done, int64_t total)> on_prompt = [](int64_t, int64_t) {};
 };
 
 // Runs sequence 0 of the engine. The timeline is filled whatever the outcome;

@@ -58,7 +58,7 @@ Forward::Forward(Arena* arena, const ForwardContext& context, const ForwardLimit
   runs_ = arena->Take<SequenceRun>(rows);
 }
 
-absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows) {
+absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows, const OnLayer& on_layer) {
   const int64_t count = static_cast<int64_t>(rows.size());
   const int64_t logits_rows = std::count_if(rows.begin(), rows.end(), [](const Row& row) { return row.wants_logits; });
   SLUICE_CHECK(count >= 1 && count <= limits_.max_rows && logits_rows <= limits_.max_logits_rows);
@@ -69,7 +69,7 @@ absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows)
   }
   FindRuns(rows);
   const Sweep sweep{rows, {runs_, static_cast<size_t>(run_count_)}, angles_};
-  const absl::Status status = RunLayers(sweep, logits_rows);
+  const absl::Status status = RunLayers(sweep, logits_rows, on_layer);
   if (!status.ok()) {
     trunk_.Cancel();
     if (context_.pool != nullptr) context_.pool->Cancel();
@@ -91,7 +91,7 @@ void Forward::FindRuns(absl::Span<const Row> rows) {
   }
 }
 
-absl::Status Forward::RunLayers(const Sweep& sweep, int64_t logits_rows) {
+absl::Status Forward::RunLayers(const Sweep& sweep, int64_t logits_rows, const OnLayer& on_layer) {
   trunk_.BeginSweep(/*with_head=*/logits_rows > 0);
   RETURN_IF_ERROR(embedding_.Read(sweep.rows, context_.loader, residual_rows_));
   for (int layer = 0; layer < config_.layers; ++layer) {
@@ -99,6 +99,7 @@ absl::Status Forward::RunLayers(const Sweep& sweep, int64_t logits_rows) {
       return absl::CancelledError("interrupted");
     }
     RETURN_IF_ERROR(Layer(layer, sweep));
+    if (on_layer) on_layer(layer + 1);
   }
   return logits_rows > 0 ? Head(sweep) : absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "absl/status/statusor.h"
 #include "base/arena.h"
@@ -38,6 +39,9 @@ struct ForwardContext {
   const std::atomic<bool>* stop = nullptr;
 };
 
+// Told after each layer of a sweep how many are done; may be null.
+using OnLayer = std::function<void(int layers_done)>;
+
 struct ForwardLimits {
   int64_t max_rows = 1;         // of a sweep
   int64_t max_logits_rows = 1;  // rows of a sweep that want logits
@@ -52,10 +56,10 @@ class Forward {
   // Runs a sweep. Rows of one sequence are neighbours with positions rising by
   // one, and continue what the cache holds of it. Returns the logits of the rows
   // that want them, in order, vocab floats each, valid until the next call.
-  absl::StatusOr<absl::Span<const float>> Run(absl::Span<const Row> rows);
+  absl::StatusOr<absl::Span<const float>> Run(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr);
 
  private:
-  absl::Status RunLayers(const Sweep& sweep, int64_t logits_rows);
+  absl::Status RunLayers(const Sweep& sweep, int64_t logits_rows, const OnLayer& on_layer);
   absl::Status Layer(int layer, const Sweep& sweep);
   absl::Status Attend(int layer, const Sweep& sweep);
   absl::Status DenseFfn(int layer, const Sweep& sweep);
