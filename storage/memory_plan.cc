@@ -111,7 +111,8 @@ void PlaceExperts(const PlanRequest& request, uint64_t available_bytes, MemoryPl
 }
 
 std::string Line(absl::string_view name, uint64_t bytes, absl::string_view note) {
-  return absl::StrFormat("  %-28s %10.1f MiB  %s\n", name, static_cast<double>(bytes) / kMiB, note);
+  return absl::StrFormat("  %-28s %10.1f MiB%s%s\n", name, static_cast<double>(bytes) / kMiB, note.empty() ? "" : "  ",
+                         note);
 }
 
 }  // namespace

@@ -29,6 +29,12 @@ void Progress::Show(absl::string_view what, uint64_t done, uint64_t total) {
   absl::FPrintF(stderr, "%s%s %.0f %%%s", on_terminal_ ? "\r" : "", what, percent, on_terminal_ ? "\x1b[K" : "\n");
 }
 
+void Progress::Say(absl::string_view lines) {
+  if (!enabled_) return;
+  Clear();
+  absl::FPrintF(stderr, "%s", lines);
+}
+
 void Progress::Clear() {
   if (shown_) absl::FPrintF(stderr, "\r\x1b[K");
   shown_ = false;

@@ -20,6 +20,8 @@ class Progress {
   // Not more often than is pleasant to look at, but always when all is done. On
   // a terminal one line that is written over, elsewhere a line each.
   void Show(absl::string_view what, uint64_t done, uint64_t total);
+  // Lines that stay, each ended by a newline.
+  void Say(absl::string_view lines);
   // Takes the line off the terminal, for output that follows.
   void Clear();
 

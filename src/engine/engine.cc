@@ -103,6 +103,7 @@ absl::Status Engine::Plan() {
   if (plan_.pinned_pieces < request.piece_bytes.size() && plan_.stream_slots == 0) plan_.stream_slots = 2;
   plan_.stream_slots = std::min(plan_.stream_slots, options_.max_stream_slots);
   for (ExpertPool::SizeClass& c : plan_.classes) c.slots = std::min(c.slots, options_.max_class_slots);
+  options_.on_plan(plan_);
   return absl::OkStatus();
 }
 

@@ -47,6 +47,8 @@ struct EngineOptions {
   std::string kernel_set;  // empty: the best
   CallerBytes caller;
   const std::atomic<bool>* stop = nullptr;
+  // Told the plan before anything large is allocated.
+  std::function<void(const MemoryPlan& plan)> on_plan = [](const MemoryPlan&) {};
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> load_progress = [](uint64_t, uint64_t) {};
 
   // For the gates: tiny models would otherwise fit any budget.

@@ -107,7 +107,7 @@ class UsageTest(CliTest):
             self.assertEqual(self.succeed(*run, *choice).err, "")
         self.assertIn("%", self.succeed(*run, "--progress", "always").err)
 
-    def test_progress_on_a_terminal_is_one_line_that_goes_away(self):
+    def test_progress_on_a_terminal_is_the_plan_and_one_line_that_goes_away(self):
         master, terminal = os.openpty()
         try:
             run = [BINARY, "run", "-m", DEMO, "-p", "a", "-n", "1", "--stats", "none"]
@@ -119,7 +119,10 @@ class UsageTest(CliTest):
         self.assertEqual(code, 0)
         self.assertIn("\rloading 100 %", shown)
         self.assertTrue(shown.endswith("\r\x1b[K"), shown)
-        self.assertNotIn("\n", shown)
+        plan, line = shown.split("\rloading", 1)
+        self.assertIn("floor", plan)
+        self.assertIn("expert slots", plan)
+        self.assertNotIn("\n", line)
 
     def test_results_that_cannot_be_written_are_an_error(self):
         if not os.path.exists("/dev/full"):
