@@ -126,7 +126,7 @@ TEST_CASE("every malformed reference file is refused with its field, without a l
     CAPTURE(name);
     ResetLargestAllocation();
     const absl::StatusOr<GgufHeader> header = ParseFile(SharedPath("formats/malformed/" + name));
-    CHECK(LargestAllocationBytes() > 0);
+    CHECK((LargestAllocationBytes() > 0 || !CountsAllocations()));
     CHECK(LargestAllocationBytes() <= 4096 + 16 * file["size"].get<size_t>());
     if (header.ok()) {
       CHECK(file["expect"] == "either");

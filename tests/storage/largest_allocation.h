@@ -6,6 +6,8 @@
 
 namespace sluice {
 
+// False under the thread sanitizer, which leaves no room for counting.
+bool CountsAllocations();
 // The largest single allocation of this thread since the last reset.
 size_t LargestAllocationBytes();
 void ResetLargestAllocation();
