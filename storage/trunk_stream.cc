@@ -69,6 +69,7 @@ class TrunkStream::Impl final : public LoadSink {
   int64_t stall_ns() const { return stall_ns_; }
   uint64_t pinned_bytes() const { return pinned_memory_.size_bytes(); }
   uint64_t streamed_bytes_per_sweep() const;
+  uint64_t streamed_bytes() const { return streamed_bytes_; }
   uint64_t memory_bytes() const { return pinned_memory_.size_bytes() + stream_memory_.size_bytes(); }
   std::vector<absl::Span<uint8_t>> memory_regions();
 
@@ -111,6 +112,7 @@ class TrunkStream::Impl final : public LoadSink {
   size_t sweep_end_ = 0;
   size_t current_ = kNoPiece;
   int64_t stall_ns_ = 0;
+  uint64_t streamed_bytes_ = 0;
 
   // The look-ahead. Beyond the end of a sweep only the layers of the next are
   // certain; whether it wants the head is told by BeginSweep.
@@ -204,7 +206,9 @@ absl::Status TrunkStream::Impl::Next() {
   ReleaseCurrent();
   Fill();
   current_ = next_++;
-  return Streamed(current_) ? AwaitFront() : absl::OkStatus();
+  if (!Streamed(current_)) return absl::OkStatus();
+  streamed_bytes_ += PieceBytes(current_);
+  return AwaitFront();
 }
 
 absl::Status TrunkStream::Impl::AwaitFront() {
@@ -316,6 +320,7 @@ void TrunkStream::Cancel() { impl_->Cancel(); }
 int64_t TrunkStream::stall_ns() const { return impl_->stall_ns(); }
 uint64_t TrunkStream::pinned_bytes() const { return impl_->pinned_bytes(); }
 uint64_t TrunkStream::streamed_bytes_per_sweep() const { return impl_->streamed_bytes_per_sweep(); }
+uint64_t TrunkStream::streamed_bytes() const { return impl_->streamed_bytes(); }
 uint64_t TrunkStream::memory_bytes() const { return impl_->memory_bytes(); }
 std::vector<absl::Span<uint8_t>> TrunkStream::memory_regions() { return impl_->memory_regions(); }
 

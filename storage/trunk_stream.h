@@ -53,6 +53,8 @@ class TrunkStream {
   uint64_t pinned_bytes() const;
   // What a sweep with the head reads.
   uint64_t streamed_bytes_per_sweep() const;
+  // Of the streamed pieces used so far.
+  uint64_t streamed_bytes() const;
   uint64_t memory_bytes() const;
   // Where the pieces lie, for RecordLoader::RegisterMemory.
   std::vector<absl::Span<uint8_t>> memory_regions();

@@ -118,9 +118,6 @@ absl::Status Engine::Allocate() {
   const bool mapped = loader_->reader().Mapped(0) != nullptr;
   const size_t pinned = mapped ? layout_.pieces.size() : plan_.pinned_pieces;
   std::fill_n(trunk_options.pinned.begin(), pinned, true);
-  for (size_t piece = std::max(pinned, layout_.head_begin); piece < layout_.pieces.size(); ++piece) {
-    streamed_head_bytes_ += SlotBytes(layout_.pieces[piece].record, loader_->alignment_bytes());
-  }
   trunk_options.stream_slots = std::max(plan_.stream_slots, 2);
   ASSIGN_OR_RETURN(trunk_, TrunkStream::Create(std::move(trunk_options), loader_.get()));
   if (config_.moe_layers() > 0) {
@@ -143,8 +140,6 @@ absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> r
   totals_.sweep_ns += NowNs() - begin_ns;
   ++totals_.sweeps;
   totals_.rows += rows.size();
-  totals_.trunk_streamed_bytes += trunk_->streamed_bytes_per_sweep();
-  if (logits.ok() && logits->empty()) totals_.trunk_streamed_bytes -= streamed_head_bytes_;
   return logits;
 }
 
@@ -153,6 +148,7 @@ EngineCounters Engine::counters() const {
   counters.time_ns = NowNs();
   counters.io = loader_->counters();
   counters.stall_ns = trunk_->stall_ns();
+  counters.trunk_streamed_bytes = trunk_->streamed_bytes();
   if (pool_ != nullptr) {
     counters.pool = pool_->counters();
     counters.stall_ns += counters.pool.stall_ns;

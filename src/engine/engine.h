@@ -118,7 +118,6 @@ class Engine {
   std::unique_ptr<KvCache> cache_;
   AlignedBuffer workspace_;
   std::unique_ptr<Forward> forward_;
-  uint64_t streamed_head_bytes_ = 0;  // of the trunk's, only in sweeps that want logits
   EngineCounters totals_;
 };
 

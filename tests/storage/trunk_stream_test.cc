@@ -106,6 +106,7 @@ TEST_CASE("sweeps of any kind see every piece in order, pinned or streamed, and 
       const uint64_t read = test.io.loader->counters().bytes_read - pinned_read;
       CHECK(read <= needed + ahead);
       CHECK(trunk->streamed_bytes_per_sweep() == StreamedBytes(test, pinned, kPieces));
+      CHECK(trunk->streamed_bytes() == needed);
       // The superset of the last piece passes the end of the file: those bytes
       // are needed on paper only.
       if (pinned != "ppppppppp") CHECK(read > needed * 3 / 4);
