@@ -95,11 +95,49 @@ struct VectorOps {
   float (*exp_sum)(float* x, int64_t n, float max);
 };
 
+// out[r][c] = fma(a[r][k], b[k][c], out[r][c]) for ascending k: one chain per
+// output, whatever the shape. Element a[r][k] stands at a + r * a_row + k * a_depth,
+// so `a` may be taken transposed; b and out are row-major with their strides.
+struct AddProductArgs {
+  const float* a;
+  int64_t a_row;
+  int64_t a_depth;
+  const float* b;
+  int64_t b_stride;
+  float* out;
+  int64_t out_stride;
+  int64_t rows, depth, columns;
+};
+
+// One step of a running softmax of independent columns, over a block of keys:
+//   new max = max(maxima[c], scores[0][c], ...), taken in ascending order by a < b ? b : a
+//   corrections[c] = Exp(maxima[c] - new max)
+//   scores[k][c] = Exp(scores[k][c] - new max)
+//   sums[c] = sums[c] * corrections[c], then += scores[k][c] in ascending k
+//   maxima[c] = new max
+// A first step starts from maxima of -infinity and sums of 0. A key that a column
+// does not see has a score of -infinity; each column must see one in its first step.
+struct SoftmaxStepArgs {
+  float* scores;  // [keys][columns]
+  int64_t stride;
+  int64_t keys, columns;
+  float* maxima;
+  float* sums;
+  float* corrections;
+};
+
+// What attention is made of; see compute/simd_attention.h.
+struct AttentionOps {
+  void (*add_product)(const AddProductArgs& args);
+  void (*softmax_step)(const SoftmaxStepArgs& args);
+};
+
 struct KernelSet {
   absl::string_view name;  // "portable", "avx2", "avx512"; "float" for the reference path
   Kernel kernels[kTensorTypeLimit];
   QuantizeFn quantize[kActivationFormats];  // by format; the one of kF32 copies
   VectorOps ops;
+  AttentionOps attention;
 
   const Kernel& For(TensorType type) const { return kernels[static_cast<uint32_t>(type)]; }
 };

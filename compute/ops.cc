@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "compute/exp_poly.h"
-#include "compute/portable.h"
 
 namespace sluice {
 
@@ -32,8 +31,6 @@ float Exp(float x) {
 }
 
 float Silu(float x) { return x / (1.0f + Exp(-x)); }
-
-float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
 
 float F16ToF32(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
@@ -71,17 +68,28 @@ uint16_t F32ToF16(float value) {
 
 float BF16ToF32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-void RmsNorm(const float* x, const float* weight, int64_t n, float epsilon, float* out) {
-  const float mean = portable::Dot(x, x, n) / static_cast<float>(n);
+void RmsNorm(const VectorOps& ops, const float* x, const float* weight, int64_t n, float epsilon, float* out) {
+  const float mean = ops.dot(x, x, n) / static_cast<float>(n);
   const float inverse = 1.0f / std::sqrt(mean + epsilon);
   for (int64_t i = 0; i < n; ++i) out[i] = x[i] * inverse * weight[i];
 }
 
-void Softmax(float* x, int64_t n) {
+void Softmax(const VectorOps& ops, float* x, int64_t n) {
   if (n == 0) return;
   const float max = *std::max_element(x, x + n);
-  const float inverse = 1.0f / portable::ExpSum(x, n, max);
-  for (int64_t i = 0; i < n; ++i) x[i] *= inverse;
+  const float inverse = 1.0f / ops.exp_sum(x, n, max);
+  ScaleRow(inverse, x, n);
+}
+
+void Sigmoid(const VectorOps& ops, float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = -x[i];
+  ops.exp_sum(x, n, 0.0f);
+  for (int64_t i = 0; i < n; ++i) x[i] = 1.0f / (1.0f + x[i]);
+}
+
+void ScaleRow(float factor, float* x, int64_t n) {
+  if (factor == 1.0f) return;
+  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
 }
 
 }  // namespace sluice

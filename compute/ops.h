@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "compute/kernel_set.h"
+
 namespace sluice {
 
 inline constexpr int kLanes = 16;
@@ -22,8 +24,6 @@ float SumLanes(const float lanes[kLanes]);
 float Exp(float x);
 // x / (1 + Exp(-x)): one sum, one quotient. NaN at -inf.
 float Silu(float x);
-// 1 / (1 + Exp(-x))
-float Sigmoid(float x);
 
 // As the hardware does, subnormals and NaN included (a signalling NaN becomes
 // quiet, its payload stays).
@@ -33,10 +33,16 @@ float BF16ToF32(uint16_t bits);
 
 // out[i] = (x[i] * (1 / sqrt(mean(x^2) + epsilon))) * weight[i]; the sum of
 // squares by sixteen fma chains and SumLanes, divided by n. `out` may be `x`.
-void RmsNorm(const float* x, const float* weight, int64_t n, float epsilon, float* out);
+void RmsNorm(const VectorOps& ops, const float* x, const float* weight, int64_t n, float epsilon, float* out);
 
 // In place: Exp(x - max), summed in sixteen chains, each times 1 / sum.
-void Softmax(float* x, int64_t n);
+void Softmax(const VectorOps& ops, float* x, int64_t n);
+
+// In place: 1 / (1 + Exp(-x)).
+void Sigmoid(const VectorOps& ops, float* x, int64_t n);
+
+// x[i] *= factor, which by a factor of 1 costs nothing.
+void ScaleRow(float factor, float* x, int64_t n);
 
 }  // namespace sluice
 

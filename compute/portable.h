@@ -21,6 +21,10 @@ void Swiglu(const float* gate, const float* up, float* out, int64_t n);
 float ExpSum(float* x, int64_t n, float max);
 VectorOps Ops();
 
+// AttentionOps, one function per member.
+void AddProduct(const AddProductArgs& args);
+void SoftmaxStep(const SoftmaxStepArgs& args);
+
 // The product of the types that have blocks, with activations in kQ8Block32 or
 // kQ8Block256 according to the block length.
 void IntegerMatMul(const MatMulArgs& args);

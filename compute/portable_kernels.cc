@@ -150,6 +150,7 @@ void Fill(KernelSet* set) {
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block32)] = QuantizeQ8Block32;
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block256)] = QuantizeQ8Block256;
   set->ops = Ops();
+  set->attention = {AddProduct, SoftmaxStep};
 }
 
 }  // namespace sluice::portable

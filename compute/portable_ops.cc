@@ -51,4 +51,33 @@ float ExpSum(float* x, int64_t n, float max) {
 
 VectorOps Ops() { return {Dot, DotLanes, Axpy, F16RowToF32, F32RowToF16, Swiglu, ExpSum}; }
 
+void AddProduct(const AddProductArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    for (int64_t c = 0; c < args.columns; ++c) {
+      float& out = args.out[r * args.out_stride + c];
+      for (int64_t k = 0; k < args.depth; ++k) {
+        out = std::fma(args.a[r * args.a_row + k * args.a_depth], args.b[k * args.b_stride + c], out);
+      }
+    }
+  }
+}
+
+void SoftmaxStep(const SoftmaxStepArgs& args) {
+  for (int64_t c = 0; c < args.columns; ++c) {
+    float max = args.maxima[c];
+    for (int64_t k = 0; k < args.keys; ++k) {
+      const float score = args.scores[k * args.stride + c];
+      max = max < score ? score : max;
+    }
+    args.corrections[c] = Exp(args.maxima[c] - max);
+    args.maxima[c] = max;
+    args.sums[c] *= args.corrections[c];
+    for (int64_t k = 0; k < args.keys; ++k) {
+      float& score = args.scores[k * args.stride + c];
+      score = Exp(score - max);
+      args.sums[c] += score;
+    }
+  }
+}
+
 }  // namespace sluice::portable

@@ -18,7 +18,8 @@ absl::Status FeedPrompt(Engine* engine, const GenerateRequest& request, absl::Sp
   for (int64_t begin = 0; begin < total; begin += chunk) {
     const int64_t end = std::min(begin + chunk, total);
     rows.clear();
-    for (int64_t i = begin; i < end; ++i) rows.push_back({0, i, request.prompt[i], i + 1 == total});
+    for (int64_t i = begin; i < end; ++i)
+      rows.push_back({0, i, request.prompt[i], /*wants_logits=*/i + 1 == total, /*generated=*/false});
     ASSIGN_OR_RETURN(*logits, engine->RunSweep(rows, [&](int layers_done) {
       request.on_prompt(begin * layers + (end - begin) * layers_done, total * layers);
     }));
@@ -38,7 +39,7 @@ absl::Status GenerateTokens(Engine* engine, const GenerateRequest& request, Samp
     const int32_t token = sampler->Sample(logits, position);
     ++timeline->generated_tokens;
     if (!request.on_token(token) || position + 1 == last) return absl::OkStatus();
-    const Row row{0, position++, token, true};
+    const Row row{0, position++, token, /*wants_logits=*/true, /*generated=*/true};
     ASSIGN_OR_RETURN(logits, engine->RunSweep({&row, 1}));
   }
   return absl::OkStatus();

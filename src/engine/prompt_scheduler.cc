@@ -68,7 +68,8 @@ void PromptScheduler::ComposeSweep(absl::Span<const PromptJob> jobs) {
       const bool wants = job.wants_all || (job.wants_last && active.position + 1 == end);
       if (wants && logits_left == 0) break;
       logits_left -= wants;
-      rows_.push_back({static_cast<int>(sequence), active.position, job.tokens[active.position], wants});
+      const int32_t token = job.tokens[active.position];
+      rows_.push_back({static_cast<int>(sequence), active.position, token, wants, active.position >= job.given_tokens});
       row_jobs_.push_back(active.job);
     }
   }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,6 +21,8 @@ struct PromptJob {
   std::vector<int32_t> tokens;
   bool wants_last = true;  // logits of the last position
   bool wants_all = false;  // of every position
+  // Tokens from here on were generated: replayed, they keep that form.
+  int64_t given_tokens = std::numeric_limits<int64_t>::max();
 };
 
 class PromptScheduler {

@@ -43,6 +43,7 @@ class ActivationRows {
   const float* row(int64_t r) const { return values_ + r * stride_; }
   float* const* rows() const { return float_rows_; }
   int64_t width() const { return width_; }
+  int64_t stride() const { return stride_; }  // floats from one row to the next
   int64_t max_rows() const { return max_rows_; }
 
   // Says that rows [0, count) hold new values, the first `width` of each:

@@ -84,9 +84,10 @@ void Forward::FindRuns(absl::Span<const Row> rows) {
     const KvCache::Shape& cache = context_.cache->shape();
     SLUICE_CHECK(rows[r].sequence >= 0 && rows[r].sequence < cache.sequences);
     SLUICE_CHECK(rows[r].position >= 0 && rows[r].position < cache.context);
-    const bool continues = r > 0 && rows[r - 1].sequence == rows[r].sequence;
-    SLUICE_CHECK(!continues || rows[r].position == rows[r - 1].position + 1);
-    if (!continues) runs_[run_count_++] = {rows[r].sequence, r, r};
+    const bool same_sequence = r > 0 && rows[r - 1].sequence == rows[r].sequence;
+    SLUICE_CHECK(!same_sequence || rows[r].position == rows[r - 1].position + 1);
+    const bool continues = same_sequence && rows[r - 1].generated == rows[r].generated;
+    if (!continues) runs_[run_count_++] = {rows[r].sequence, rows[r].generated, r, r};
     runs_[run_count_ - 1].end = r + 1;
   }
 }
@@ -158,7 +159,7 @@ absl::Status Forward::Head(const Sweep& sweep) {
   const float* norm = context_.vectors->FindGlobal("output_norm.weight");
   for (int64_t r = 0; r < sweep.count(); ++r) {
     if (!sweep.rows[r].wants_logits) continue;
-    RmsNorm(residual_rows_[r], norm, config_.embedding, config_.rms_epsilon, head_in_.row(count));
+    RmsNorm(context_.kernels->ops, residual_rows_[r], norm, config_.embedding, config_.rms_epsilon, head_in_.row(count));
     logits_rows_[count] = logits_ + count * config_.vocab;
     ++count;
   }
@@ -168,7 +169,7 @@ absl::Status Forward::Head(const Sweep& sweep) {
 
 void Forward::Normalize(const float* weight, int64_t count) {
   context_.threads->ParallelFor(count, [&](int64_t r, int) {
-    RmsNorm(residual_rows_[r], weight, config_.embedding, config_.rms_epsilon, normed_.row(r));
+    RmsNorm(context_.kernels->ops, residual_rows_[r], weight, config_.embedding, config_.rms_epsilon, normed_.row(r));
   });
   normed_.Refill(count);
 }

@@ -51,9 +51,9 @@ void Router::Choose(const float* logits, const float* bias, float* scratch, absl
 void Router::Scores(const float* logits, float* scores) const {
   std::copy(logits, logits + config_.experts, scores);
   if (config_.gating == Gating::kSoftmax) {
-    Softmax(scores, config_.experts);
+    Softmax(FloatKernelSet().ops, scores, config_.experts);
   } else {
-    for (int e = 0; e < config_.experts; ++e) scores[e] = Sigmoid(scores[e]);
+    Sigmoid(FloatKernelSet().ops, scores, config_.experts);
   }
 }
 

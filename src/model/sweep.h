@@ -14,11 +14,13 @@ struct Row {
   int64_t position = 0;
   int32_t token = 0;
   bool wants_logits = false;
+  bool generated = false;  // by the model, not given: decides the form of attention
 };
 
-// Neighbouring rows [begin, end) of one sequence, positions rising by one.
+// Neighbouring rows [begin, end) of one sequence and origin, positions rising by one.
 struct SequenceRun {
   int sequence = 0;
+  bool generated = false;
   int64_t begin = 0;
   int64_t end = 0;
 };

@@ -176,5 +176,82 @@ TEST_CASE("every set converts all 65536 halves and the floats around them") {
   }
 }
 
+// Every set's attention operations at shapes with whole and ragged tiles.
+template <typename Body>
+void ForEachShape(const Body& body) {
+  size_t runs = 0;
+  for (const KernelSet* set : AvailableKernelSets()) {
+    for (int64_t rows : {1, 3, 6, 12, 17, 64}) {
+      for (int64_t columns : {1, 15, 16, 24, 33, 64, 100}) {
+        INFO(std::string(set->name) << " rows " << rows << " columns " << columns);
+        body(set->attention, rows, columns);
+        ++runs;
+      }
+    }
+  }
+  CHECK(runs == AvailableKernelSets().size() * 42);
+}
+
+TEST_CASE("every set adds products by one chain per output and touches no more") {
+  ForEachShape([](const AttentionOps& ops, int64_t rows, int64_t columns) {
+    const int64_t depth = 37, b_stride = columns + 3, out_stride = columns + 5;
+    const std::vector<float> a = RandomFloats(rows * depth, 21), b = RandomFloats(depth * b_stride, 22);
+    const std::vector<float> before = RandomFloats(rows * out_stride, 23);
+    std::vector<float> want = before;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < columns; ++c) {
+        float& out = want[static_cast<size_t>(r * out_stride + c)];
+        for (int64_t k = 0; k < depth; ++k) {
+          out = std::fma(a[static_cast<size_t>(r * depth + k)], b[static_cast<size_t>(k * b_stride + c)], out);
+        }
+      }
+    }
+    std::vector<float> got = before;
+    ops.add_product({a.data(), depth, 1, b.data(), b_stride, got.data(), out_stride, rows, depth, columns});
+    CHECK(Same(got, want));
+    std::vector<float> transposed(a.size());
+    for (int64_t i = 0; i < rows * depth; ++i) {
+      transposed[static_cast<size_t>(i % depth * rows + i / depth)] = a[static_cast<size_t>(i)];
+    }
+    got = before;
+    ops.add_product({transposed.data(), 1, rows, b.data(), b_stride, got.data(), out_stride, rows, depth, columns});
+    CHECK(Same(got, want));
+  });
+}
+
+TEST_CASE("every set takes the same steps of a running softmax") {
+  ForEachShape([](const AttentionOps& ops, int64_t keys, int64_t columns) {
+    const size_t count = static_cast<size_t>(columns);
+    std::vector<float> want_max(count, -kInfinity), want_sum(count, 0.0f), want_fix(count);
+    std::vector<float> max = want_max, sum = want_sum, fix = want_fix;
+    for (uint32_t step = 0; step < 3; ++step) {
+      std::vector<float> want = RandomFloats(keys * columns, 31 + step, 20.0f);
+      for (size_t i = count; i < want.size(); i += 7) want[i] = -kInfinity;
+      std::vector<float> got = want;
+      FindKernelSet("portable")
+          ->attention.softmax_step(
+              {want.data(), columns, keys, columns, want_max.data(), want_sum.data(), want_fix.data()});
+      ops.softmax_step({got.data(), columns, keys, columns, max.data(), sum.data(), fix.data()});
+      CHECK(Same(got, want));
+      CHECK((Same(max, want_max) && Same(sum, want_sum) && Same(fix, want_fix)));
+    }
+  });
+}
+
+TEST_CASE("steps of a running softmax are a softmax") {
+  const std::vector<float> scores = RandomFloats(96, 41, 4.0f);
+  double total = 0;
+  for (float score : scores) total += std::exp(double{score});
+  std::vector<float> steps = scores;
+  float max = -kInfinity, sum = 0.0f, correction = 0.0f, before = 0.0f;
+  for (int64_t first : {0, 64}) {
+    const int64_t keys = first == 0 ? 64 : 32;
+    BestKernelSet().attention.softmax_step({steps.data() + first, 1, keys, 1, &max, &sum, &correction});
+    if (first == 0) before = steps[5];
+  }
+  CHECK(std::abs(before * correction / sum - std::exp(double{scores[5]}) / total) < 1e-6);
+  CHECK(std::abs(steps[80] / sum - std::exp(double{scores[80]}) / total) < 1e-6);
+}
+
 }  // namespace
 }  // namespace sluice

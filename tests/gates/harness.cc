@@ -22,6 +22,8 @@ absl::StatusOr<GateRun> RunPrompts(const std::string& model, const std::vector<s
   const size_t companions = jobs.size();
   size_t longest = 1;
   for (const auto& tokens : prompts) jobs.push_back({tokens, /*wants_last=*/true, /*wants_all=*/true});
+  // Both forms of attention: the last third is replayed as if it had been generated.
+  for (PromptJob& job : jobs) job.given_tokens = static_cast<int64_t>(job.tokens.size()) * 2 / 3;
   for (const PromptJob& job : jobs) longest = std::max(longest, job.tokens.size());
   EngineOptions options = conditions.engine;
   options.sequences = static_cast<int>(companions) + options.sequences;
