@@ -40,6 +40,10 @@ SLUICE_INLINE void StoreColumns(float* to, int64_t count, typename C::Value a) {
   }
 }
 
+// Rows of b that are gone through by all rows of a before the next: with 64
+// columns they are 24 KB and stay in the first-level cache.
+constexpr int64_t kDepthBlock = 96;
+
 // R rows by kValues vectors.
 template <class C, int R, int kValues, bool kRagged>
 void ProductTile(const AddProductArgs& args, int64_t row, int64_t column) {
@@ -87,7 +91,7 @@ void ProductColumns(const AddProductArgs& args, int64_t column) {
 }
 
 template <class C>
-void AddProduct(const AddProductArgs& args) {
+void ProductOfDepth(const AddProductArgs& args) {
   int64_t column = 0;
   if constexpr (kTileValues < C >> 1) {
     for (; column + 4 * kChains <= args.columns; column += 4 * kChains) ProductColumns<C, 4>(args, column);
@@ -95,6 +99,17 @@ void AddProduct(const AddProductArgs& args) {
   }
   for (; column + kChains <= args.columns; column += kChains) ProductColumns<C, 1>(args, column);
   if (column < args.columns) ProductColumns<C, 1, true>(args, column);
+}
+
+template <class C>
+void AddProduct(const AddProductArgs& args) {
+  AddProductArgs part = args;
+  for (int64_t depth = args.depth; depth > 0; depth -= part.depth) {
+    part.depth = depth < kDepthBlock ? depth : kDepthBlock;
+    ProductOfDepth<C>(part);
+    part.a += part.depth * part.a_depth;
+    part.b += part.depth * part.b_stride;
+  }
 }
 
 template <class C, bool kRagged>

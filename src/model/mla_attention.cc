@@ -93,7 +93,9 @@ void MlaAttention::Heads(int layer, const Sweep& sweep, const KvCache& cache, co
   heads.layer = layer;
   heads.sweep = &sweep;
   heads.cache = &cache;
-  heads.trunk = &trunk;
+  heads.queries = trunk.matrix(0);
+  heads.keys = trunk.matrix(1);
+  if (config_.split_kv_b) heads.values = trunk.matrix(2);
   heads.head_begin = trunk.row_begin() / config_.key_dims;
   heads.heads = trunk.matrix(0).rows / config_.key_dims;
   heads.out = out;

@@ -25,14 +25,14 @@ MlaExpanded::MlaExpanded(Arena* arena, const ModelConfig& config, Linear* linear
     : config_(config),
       linear_(linear),
       product_(arena, *linear, kKeyBlock, config.kv_lora_rank),
-      max_rows_(static_cast<int64_t>(AlignUp(max_rows, kColumnVector))) {
+      max_rows_(static_cast<int64_t>(AlignUp(max_rows, kRowTile))) {
   const int64_t threads = linear->threads()->threads();
   group_heads_ = std::min(max_heads, std::max(kMinGroupHeads, threads));
   queries_ = arena->Take<float>(max_rows * group_heads_ * config.key_dims);
   query_pointers_ = arena->Take<float*>(max_rows);
   scratch_floats_ = config.kv_lora_rank * config.nope_dims() +
                     kKeyBlock * (config.kv_width() + config.key_dims + config.value_dims + kRowTile) +
-                    max_rows_ * (config.key_dims + 2) + kColumnVector + kRowTile;
+                    max_rows_ * (config.key_dims + config.value_dims + 2) + kRowTile;
   scratch_floats_ = static_cast<int64_t>(AlignUp(scratch_floats_, 16));
   scratch_ = arena->Take<float>(threads * scratch_floats_);
 }
@@ -41,7 +41,8 @@ MlaExpanded::Scratch MlaExpanded::ScratchOf(int thread) const {
   float* next = scratch_ + thread * scratch_floats_;
   const auto take = [&next](int64_t floats) { return (next += floats) - floats; };
   Scratch scratch;
-  scratch.queries = take(max_rows_ * config_.key_dims + kColumnVector);
+  scratch.queries = take(max_rows_ * config_.key_dims);
+  scratch.outputs = take(max_rows_ * config_.value_dims);
   scratch.expansion = take(config_.kv_lora_rank * config_.nope_dims());
   scratch.latents = take(kKeyBlock * config_.kv_width());
   scratch.keys = take(kKeyBlock * config_.key_dims);
@@ -66,28 +67,10 @@ void MlaExpanded::Run(const MlaHeads& heads, const InputRows& queries_in) {
 
 void MlaExpanded::RunHead(const Task& task) {
   const MlaHeads& heads = *task.heads;
-  PrepareQueries(task);
   DequantizeExpansion(task);
-  std::fill_n(task.scratch.maxima, heads.rows, -std::numeric_limits<float>::infinity());
-  std::fill_n(task.scratch.sums, heads.rows, 0.0f);
-  for (int64_t r = 0; r < heads.rows; ++r) {
-    std::fill_n(heads.out_row(r, task.head, config_.value_dims), config_.value_dims, 0.0f);
-  }
   const int64_t row_end = heads.row_begin + heads.rows;
   for (const SequenceRun& run : heads.sweep->runs) {
     if (run.begin >= heads.row_begin && run.end <= row_end) AttendRun(task, run);
-  }
-  for (int64_t r = 0; r < heads.rows; ++r) {
-    ScaleRow(1.0f / task.scratch.sums[r], heads.out_row(r, task.head, config_.value_dims), config_.value_dims);
-  }
-}
-
-void MlaExpanded::PrepareQueries(const Task& task) {
-  for (int64_t r = 0; r < task.heads->rows; ++r) {
-    float* query = query_pointers_[r] + task.query * config_.key_dims;
-    Rope::RotateNeighbours(task.heads->angles(r, config_.rope_dims), config_.rope_dims, query + config_.nope_dims());
-    float* column = task.scratch.queries + r;
-    for (int64_t i = 0; i < config_.key_dims; ++i) column[i * max_rows_] = query[i] * config_.score_scale;
   }
 }
 
@@ -109,17 +92,45 @@ void MlaExpanded::DequantizeExpansion(const Task& task) {
 
 void MlaExpanded::AttendRun(const Task& task, const SequenceRun& run) {
   const MlaHeads& heads = *task.heads;
-  const int64_t first_row = run.begin - heads.row_begin, end_row = run.end - heads.row_begin;
+  const int64_t first_row = run.begin - heads.row_begin, rows = run.end - run.begin;
   const int64_t first_position = heads.row(first_row).position;
-  const int64_t last_position = heads.row(end_row - 1).position;
+  const int64_t last_position = first_position + rows - 1;
+  BeginRun(task, first_row, rows);
   for (int64_t key = 0; key <= last_position; key += kKeyBlock) {
     const int64_t count = std::min(kKeyBlock, last_position + 1 - key);
     heads.cache->Read(heads.layer, run.sequence, key, count, task.scratch.latents);
     ExpandKeys(task, count);
     ExpandValues(task, count);
-    for (int64_t row = first_row + std::max<int64_t>(0, key - first_position); row < end_row; row += kRowTile) {
-      AttendTile(task, row, std::min(kRowTile, end_row - row), key);
+    // From the tile that holds the first row to see the block. Rows before it in
+    // that tile see none of its keys, which changes nothing of theirs.
+    const int64_t first_tile = std::max<int64_t>(0, key - first_position) / kRowTile * kRowTile;
+    for (int64_t row = first_tile; row < rows; row += kRowTile) {
+      AttendTile(task, row, std::min(kRowTile, rows - row), first_position + row, key);
     }
+  }
+  EndRun(task, first_row, rows);
+}
+
+void MlaExpanded::BeginRun(const Task& task, int64_t first_row, int64_t rows) {
+  const Scratch& scratch = task.scratch;
+  std::fill_n(scratch.maxima, rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(scratch.sums, rows, 0.0f);
+  std::fill_n(scratch.outputs, rows * config_.value_dims, 0.0f);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* query = query_pointers_[first_row + r] + task.query * config_.key_dims;
+    Rope::RotateNeighbours(task.heads->angles(first_row + r, config_.rope_dims), config_.rope_dims,
+                           query + config_.nope_dims());
+    float* column = scratch.queries + r / kRowTile * kRowTile * config_.key_dims + r % kRowTile;
+    for (int64_t i = 0; i < config_.key_dims; ++i) column[i * kRowTile] = query[i] * config_.score_scale;
+  }
+}
+
+void MlaExpanded::EndRun(const Task& task, int64_t first_row, int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* in = task.scratch.outputs + r * config_.value_dims;
+    float* out = task.heads->out_row(first_row + r, task.head, config_.value_dims);
+    const float inverse = 1.0f / task.scratch.sums[r];
+    for (int64_t i = 0; i < config_.value_dims; ++i) out[i] = in[i] * inverse;
   }
 }
 
@@ -145,28 +156,26 @@ void MlaExpanded::ExpandValues(const Task& task, int64_t count) {
   product_.Multiply(task.heads->ValuesOf(task.head, config_), latents, values, count, task.thread);
 }
 
-void MlaExpanded::AttendTile(const Task& task, int64_t row, int64_t rows, int64_t key) {
-  const MlaHeads& heads = *task.heads;
+void MlaExpanded::AttendTile(const Task& task, int64_t row, int64_t rows, int64_t position, int64_t key) {
   const Scratch& scratch = task.scratch;
   const AttentionOps& ops = linear_->kernels().attention;
-  const int64_t keys = std::min(kKeyBlock, heads.row(row + rows - 1).position + 1 - key);
+  const int64_t keys = std::min(kKeyBlock, position + rows - key);
   // Whole vectors of columns: those past the tile hold what comes, and nobody reads them.
   const int64_t columns = static_cast<int64_t>(AlignUp(rows, kColumnVector));
   std::fill_n(scratch.scores, keys * kRowTile, 0.0f);
-  ops.add_product({scratch.keys, config_.key_dims, 1, scratch.queries + row, max_rows_, scratch.scores, kRowTile, keys,
-                   config_.key_dims, columns});
+  ops.add_product({scratch.keys, config_.key_dims, 1, scratch.queries + row * config_.key_dims, kRowTile,
+                   scratch.scores, kRowTile, keys, config_.key_dims, columns});
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t j = std::max<int64_t>(0, heads.row(row + r).position + 1 - key); j < keys; ++j) {
+    for (int64_t j = std::max<int64_t>(0, position + r + 1 - key); j < keys; ++j) {
       scratch.scores[j * kRowTile + r] = -std::numeric_limits<float>::infinity();
     }
   }
   ops.softmax_step(
       {scratch.scores, kRowTile, keys, rows, scratch.maxima + row, scratch.sums + row, scratch.corrections});
-  float* out = heads.out_row(row, task.head, config_.value_dims);
-  const int64_t stride = heads.out->stride();
-  for (int64_t r = 0; r < rows; ++r) ScaleRow(scratch.corrections[r], out + r * stride, config_.value_dims);
-  ops.add_product(
-      {scratch.scores, 1, kRowTile, scratch.values, config_.value_dims, out, stride, rows, keys, config_.value_dims});
+  float* out = scratch.outputs + row * config_.value_dims;
+  for (int64_t r = 0; r < rows; ++r) ScaleRow(scratch.corrections[r], out + r * config_.value_dims, config_.value_dims);
+  ops.add_product({scratch.scores, 1, kRowTile, scratch.values, config_.value_dims, out, config_.value_dims, rows, keys,
+                   config_.value_dims});
 }
 
 }  // namespace sluice

@@ -28,14 +28,15 @@ class MlaExpanded {
  private:
   // One thread's memory.
   struct Scratch {
-    float* expansion;    // [kv_lora_rank][nope]: Kb of the head
-    float* latents;      // [kKeyBlock][kv_width] from the cache
-    float* keys;         // [kKeyBlock][key_dims]
-    float* values;       // [kKeyBlock][value_dims]
-    float* scores;       // [kKeyBlock][kRowTile]
-    float* queries;      // [key_dims][max_rows]: scaled, transposed
-    float* maxima;       // [rows]
-    float* sums;         // [rows]
+    float* expansion;  // [kv_lora_rank][nope]: Kb of the head
+    float* latents;    // [kKeyBlock][kv_width] from the cache
+    float* keys;       // [kKeyBlock][key_dims]
+    float* values;     // [kKeyBlock][value_dims]
+    float* scores;     // [kKeyBlock][kRowTile]
+    float* queries;    // of a run's rows, [tile][key_dims][kRowTile]: scaled, transposed
+    float* outputs;    // of a run's rows, [max_rows][value_dims]
+    float* maxima;     // of a run's rows
+    float* sums;
     float* corrections;  // [kRowTile]
   };
   struct Task {
@@ -47,13 +48,15 @@ class MlaExpanded {
   };
 
   void RunHead(const Task& task);
-  void PrepareQueries(const Task& task);
   void DequantizeExpansion(const Task& task);
   void AttendRun(const Task& task, const SequenceRun& run);
+  void BeginRun(const Task& task, int64_t first_row, int64_t rows);
+  void EndRun(const Task& task, int64_t first_row, int64_t rows);
   void ExpandKeys(const Task& task, int64_t count);
   void ExpandValues(const Task& task, int64_t count);
-  // Rows [row, row + rows) of the task on keys [key, key + kKeyBlock).
-  void AttendTile(const Task& task, int64_t row, int64_t rows, int64_t key);
+  // Rows [row, row + rows) of a run, a whole tile or its last one, the first of
+  // which stands at `position`, on the expanded keys [key, key + kKeyBlock).
+  void AttendTile(const Task& task, int64_t row, int64_t rows, int64_t position, int64_t key);
   Scratch ScratchOf(int thread) const;
 
   const ModelConfig& config_;

@@ -23,7 +23,6 @@
 #include "src/model/linear.h"
 #include "src/model/model_config.h"
 #include "src/model/sweep.h"
-#include "src/model/trunk.h"
 
 namespace sluice {
 
@@ -33,7 +32,9 @@ struct MlaHeads {
   int layer;
   const Sweep* sweep;
   const KvCache* cache;
-  const Trunk* trunk;  // at the step
+  Matrix queries;  // of all heads of the step, as are the others
+  Matrix keys;     // Kb, in the older dialect Kb and Vb
+  Matrix values;   // Vb; unused in the older dialect
   int64_t row_begin, rows;
   int64_t head_begin, heads;  // all heads of the step
   ActivationRows* out;        // of all rows and heads
@@ -45,28 +46,27 @@ struct MlaHeads {
     return out->row(row_begin + r) + (head_begin + head) * value_dims;
   }
 
-  // Rows [first, first + count) of the rows that `slice` of the step has for each head.
-  Matrix OfHead(size_t slice, int64_t head, int64_t first, int64_t count) const {
-    Matrix matrix = trunk->matrix(slice);
+  // Rows [first, first + count) of the rows that `matrix` has for each head.
+  Matrix OfHead(Matrix matrix, int64_t head, int64_t first, int64_t count) const {
     const int64_t rows_per_head = matrix.rows / heads;
     matrix.data += (head * rows_per_head + first) * RowBytes(matrix.type, matrix.n_in);
     matrix.rows = count;
     return matrix;
   }
   Matrix QueriesOf(int64_t head, int64_t count, const ModelConfig& config) const {
-    Matrix matrix = trunk->matrix(0);
+    Matrix matrix = queries;
     matrix.data += head * config.key_dims * RowBytes(matrix.type, matrix.n_in);
     matrix.rows = count * config.key_dims;
     return matrix;
   }
   // Kb as it is stored: [latent][nope], or [nope][latent] in the older dialect.
   Matrix KeysOf(int64_t head, const ModelConfig& config) const {
-    return OfHead(1, head, 0, config.split_kv_b ? config.kv_lora_rank : config.nope_dims());
+    return OfHead(keys, head, 0, config.split_kv_b ? config.kv_lora_rank : config.nope_dims());
   }
   // Vb: [value][latent].
   Matrix ValuesOf(int64_t head, const ModelConfig& config) const {
-    return config.split_kv_b ? OfHead(2, head, 0, config.value_dims)
-                             : OfHead(1, head, config.nope_dims(), config.value_dims);
+    return config.split_kv_b ? OfHead(values, head, 0, config.value_dims)
+                             : OfHead(keys, head, config.nope_dims(), config.value_dims);
   }
 };
 

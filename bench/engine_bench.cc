@@ -1,0 +1,116 @@
+// Speed of a whole model with everything resident: no read is waited for.
+//
+//   prompt/TOKENS      tokens/s of a prompt given at once, in sweeps as the plan grants them
+//   generate/CONTEXT   tokens/s of tokens generated one by one behind that many others
+//
+// usage: engine_bench MODEL RAM_GIB [benchmark flags]. A first prompt, not
+// counted, reads every expert; a budget that cannot hold them all is refused.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/status.h"
+#include "src/engine/engine.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kLongestPrompt = 4096;
+constexpr int64_t kGenerated = 32;
+
+// Spread over the vocabulary, the same in every run.
+int32_t TokenAt(int64_t position, int64_t vocab) {
+  return static_cast<int32_t>((static_cast<uint64_t>(position + 1) * 2654435761u >> 7) % static_cast<uint64_t>(vocab));
+}
+
+absl::Status FeedPrompt(Engine* engine, int64_t tokens) {
+  std::vector<Row> rows;
+  for (int64_t begin = 0; begin < tokens; begin += engine->max_rows()) {
+    rows.clear();
+    for (int64_t i = begin; i < std::min(tokens, begin + engine->max_rows()); ++i) {
+      rows.push_back({0, i, TokenAt(i, engine->config().vocab), i + 1 == tokens, /*generated=*/false});
+    }
+    RETURN_IF_ERROR(engine->RunSweep(rows).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GenerateTokens(Engine* engine, int64_t position) {
+  for (int64_t end = position + kGenerated; position < end; ++position) {
+    const Row row{0, position, TokenAt(position, engine->config().vocab), /*wants_logits=*/true, /*generated=*/true};
+    RETURN_IF_ERROR(engine->RunSweep({&row, 1}).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> LoadEverything(const std::string& path, uint64_t ram_bytes) {
+  EngineOptions options;
+  options.ram_bytes = ram_bytes;
+  options.context = kLongestPrompt + kGenerated;
+  options.sweep_rows = kLongestPrompt;
+  ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), options));
+  RETURN_IF_ERROR(FeedPrompt(engine.get(), kLongestPrompt));
+  const uint64_t before = engine->counters().io.bytes_read;
+  RETURN_IF_ERROR(FeedPrompt(engine.get(), 512));
+  if (engine->counters().io.bytes_read - before > (uint64_t{64} << 20)) {
+    return absl::InvalidArgumentError("the model does not fit into the budget: experts were read again");
+  }
+  return engine;
+}
+
+void Run(benchmark::State& state, int64_t tokens, const std::function<absl::Status()>& body) {
+  for (auto _ : state) {
+    const absl::Status status = body();
+    if (!status.ok()) {
+      state.SkipWithError(std::string(status.message()).c_str());
+      return;
+    }
+  }
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void RegisterAll(Engine* engine) {
+  for (int64_t tokens : {int64_t{512}, kLongestPrompt}) {
+    benchmark::RegisterBenchmark(
+        ("prompt/" + std::to_string(tokens)).c_str(),
+        [=](benchmark::State& state) { Run(state, tokens, [=] { return FeedPrompt(engine, tokens); }); })
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  }
+  for (int64_t context : {int64_t{0}, int64_t{512}, kLongestPrompt}) {
+    benchmark::RegisterBenchmark(
+        ("generate/" + std::to_string(context)).c_str(),
+        [=](benchmark::State& state) { Run(state, kGenerated, [=] { return GenerateTokens(engine, context); }); })
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  }
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (argc != 3 || std::atoi(argv[2]) <= 0) {
+    std::fprintf(stderr, "usage: engine_bench MODEL RAM_GIB [benchmark flags]\n");
+    return 2;
+  }
+  const auto engine = sluice::LoadEverything(argv[1], static_cast<uint64_t>(std::atoi(argv[2])) << 30);
+  if (!engine.ok()) {
+    std::fprintf(stderr, "engine_bench: %s\n", std::string(engine.status().message()).c_str());
+    return 1;
+  }
+  sluice::RegisterAll(engine->get());
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
