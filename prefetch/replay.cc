@@ -1,7 +1,8 @@
 #include "prefetch/replay.h"
 
 #include <algorithm>
-#include <vector>
+#include <map>
+#include <numeric>
 
 #include "absl/types/span.h"
 #include "base/check.h"
@@ -9,76 +10,188 @@
 namespace sluice {
 namespace {
 
-// Records are numbered layer x experts + expert.
-class ReplayPool {
+// One class of slots and what lies in them. Records are numbered layer x experts
+// + expert.
+struct SlotClass {
+  struct Victim {
+    double score;
+    size_t slot;
+    // Heap order: the largest score on top, the lower slot among equals.
+    bool operator<(const Victim& other) const { return score != other.score ? score < other.score : slot > other.slot; }
+  };
+
+  size_t slots = 0;
+  std::vector<int> members;  // the record in each slot that is taken
+  std::vector<Victim> victims;
+  bool victims_known = false;  // for the present event
+};
+
+class Replayer {
  public:
-  ReplayPool(const RoutingTrace& trace, EvictionPolicy& policy, size_t slots)
-      : experts_(trace.experts()),
-        slots_(slots),
+  Replayer(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool, Predictor* predictor)
+      : trace_(trace),
         policy_(policy),
-        resident_(static_cast<size_t>(trace.layers()) * static_cast<size_t>(trace.experts())) {
-    members_.reserve(std::min(slots, resident_.size()));
+        class_of_layer_(pool.class_of_layer),
+        predictor_(predictor),
+        state_(static_cast<size_t>(trace.layers()) * static_cast<size_t>(trace.experts())) {
+    SLUICE_CHECK(class_of_layer_.size() == static_cast<size_t>(trace.layers()));
+    for (const size_t slots : pool.slots) classes_.push_back({slots, {}, {}, false});
   }
 
-  // Returns the hits of one event.
-  uint64_t Demand(int layer, absl::Span<const int> experts) {
-    misses_.clear();
-    for (const int expert : experts) {
-      if (!resident_[Record(layer, expert)]) misses_.push_back(expert);
+  ReplayResult Run() {
+    for (size_t event = 0; event < trace_.events(); ++event) {
+      const int layer = trace_.EventLayer(event);
+      if (predictor_ != nullptr) Prefetch(layer);
+      Demand(layer, trace_.EventExperts(event));
     }
-    policy_.Observe(layer, experts);
-    for (const int expert : misses_) Admit(layer, expert, experts);
-    return experts.size() - misses_.size();
+    return result_;
   }
 
  private:
-  size_t Record(int layer, int expert) const { return static_cast<size_t>(layer * experts_ + expert); }
+  struct RecordState {
+    bool resident = false;
+    bool guessed = false;  // read by a prefetch and not asked for yet
+    bool wanted = false;   // by the present event
+  };
 
-  void Admit(int layer, int expert, absl::Span<const int> experts) {
-    if (members_.size() == slots_) Evict(layer, experts);
-    members_.push_back(layer * experts_ + expert);
-    resident_[Record(layer, expert)] = true;
+  int Record(int layer, int expert) const { return layer * trace_.experts() + expert; }
+  RecordState& StateOf(int record) { return state_[static_cast<size_t>(record)]; }
+  SlotClass& ClassOf(int layer) { return classes_[static_cast<size_t>(class_of_layer_[static_cast<size_t>(layer)])]; }
+  double ScoreOf(int record, int now_layer) const {
+    return policy_.Score(record / trace_.experts(), record % trace_.experts(), now_layer);
   }
 
-  void Evict(int now_layer, absl::Span<const int> experts) {
-    size_t worst = members_.size();
-    double worst_score = 0;
-    for (size_t i = 0; i < members_.size(); ++i) {
-      const int layer = members_[i] / experts_;
-      const int expert = members_[i] % experts_;
-      const double score = policy_.Score(layer, expert, now_layer);
-      if (worst < members_.size() && score <= worst_score) continue;
-      if (layer == now_layer && std::binary_search(experts.begin(), experts.end(), expert)) continue;
-      worst = i;
-      worst_score = score;
+  void Demand(int layer, absl::Span<const int> experts) {
+    for (const int expert : experts) StateOf(Record(layer, expert)).wanted = true;
+    policy_.Observe(layer, experts);
+    SlotClass& slots = ClassOf(layer);
+    slots.victims_known = false;
+    misses_.clear();
+    for (const int expert : experts) LookUp(layer, expert);
+    for (const int record : misses_) Admit(&slots, record, layer);
+    for (const int expert : experts) StateOf(Record(layer, expert)).wanted = false;
+    if (predictor_ != nullptr) predictor_->Observe(layer, experts);
+  }
+
+  void LookUp(int layer, int expert) {
+    RecordState& state = StateOf(Record(layer, expert));
+    ++result_.lookups;
+    result_.hits += state.resident;
+    result_.prefetches_used += state.guessed;
+    state.guessed = false;
+    if (!state.resident) misses_.push_back(Record(layer, expert));
+  }
+
+  // Reads a record into a free slot or that of the worst victim. Without any slot
+  // it is used and forgotten.
+  void Admit(SlotClass* slots, int record, int now_layer) {
+    CountBytes(record / trace_.experts());
+    if (slots->slots == 0) return;
+    if (slots->members.size() < slots->slots) {
+      slots->members.push_back(record);
+    } else {
+      const size_t slot = TakeVictim(slots, now_layer);
+      StateOf(slots->members[slot]) = {};
+      slots->members[slot] = record;
     }
-    // With top_k slots or more, an event that still misses leaves one to others.
-    SLUICE_CHECK(worst < members_.size());
-    resident_[static_cast<size_t>(members_[worst])] = false;
-    members_[worst] = members_.back();
-    members_.pop_back();
+    StateOf(record).resident = true;
   }
 
-  const int experts_;
-  const size_t slots_;
+  void CountBytes(int layer) {
+    if (!trace_.record_bytes().empty()) result_.bytes += trace_.record_bytes()[static_cast<size_t>(layer)];
+  }
+
+  size_t TakeVictim(SlotClass* slots, int now_layer) {
+    if (!slots->victims_known) ListVictims(slots, now_layer, /*wanted=*/false);
+    // An event larger than the class: what has been used makes room.
+    if (slots->victims.empty()) ListVictims(slots, now_layer, /*wanted=*/true);
+    std::pop_heap(slots->victims.begin(), slots->victims.end());
+    const size_t slot = slots->victims.back().slot;
+    slots->victims.pop_back();
+    return slot;
+  }
+
+  void ListVictims(SlotClass* slots, int now_layer, bool wanted) {
+    slots->victims.clear();
+    for (size_t slot = 0; slot < slots->members.size(); ++slot) {
+      const int record = slots->members[slot];
+      if (StateOf(record).wanted == wanted) slots->victims.push_back({ScoreOf(record, now_layer), slot});
+    }
+    std::make_heap(slots->victims.begin(), slots->victims.end());
+    slots->victims_known = true;
+  }
+
+  void Prefetch(int layer) {
+    SlotClass& slots = ClassOf(layer);
+    predictor_->Predict(layer, trace_.top_k(), &guesses_);
+    slots.victims_known = false;
+    for (const int expert : guesses_) StateOf(Record(layer, expert)).wanted = true;
+    for (const int expert : guesses_) PrefetchOne(&slots, Record(layer, expert), layer);
+    for (const int expert : guesses_) StateOf(Record(layer, expert)).wanted = false;
+  }
+
+  // Scores are those of the moment before the layer's turn: what is of this layer
+  // is needed next.
+  void PrefetchOne(SlotClass* slots, int record, int layer) {
+    if (StateOf(record).resident || slots->slots == 0) return;
+    const int now_layer = layer > 0 ? layer - 1 : trace_.layers() - 1;
+    if (slots->members.size() == slots->slots) {
+      if (!slots->victims_known) ListVictims(slots, now_layer, /*wanted=*/false);
+      if (slots->victims.empty() || slots->victims.front().score <= ScoreOf(record, now_layer)) return;
+    }
+    ++result_.prefetches;
+    Admit(slots, record, now_layer);
+    StateOf(record).guessed = true;
+  }
+
+  const RoutingTrace& trace_;
   EvictionPolicy& policy_;
-  std::vector<int> members_;  // resident records, in no order
-  std::vector<bool> resident_;
-  std::vector<int> misses_;  // of the present event
+  const std::vector<int>& class_of_layer_;
+  Predictor* const predictor_;
+  std::vector<SlotClass> classes_;
+  std::vector<RecordState> state_;
+  std::vector<int> misses_;   // of the present event
+  std::vector<int> guesses_;  // for the coming event
+  ReplayResult result_;
 };
 
 }  // namespace
 
-ReplayResult Replay(const RoutingTrace& trace, EvictionPolicy& policy, size_t slots) {
-  SLUICE_CHECK(slots >= static_cast<size_t>(trace.top_k()));
-  ReplayPool pool(trace, policy, slots);
-  ReplayResult result;
-  for (size_t event = 0; event < trace.events(); ++event) {
-    const absl::Span<const int> experts = trace.EventExperts(event);
-    result.hits += pool.Demand(trace.EventLayer(event), experts);
-    result.lookups += experts.size();
+ReplayPool ReplayPool::OneClass(const RoutingTrace& trace, size_t slots) {
+  return {std::vector<int>(static_cast<size_t>(trace.layers()), 0), {slots}};
+}
+
+ReplayPool ReplayPool::PerLayer(const RoutingTrace& trace, size_t slots) {
+  const size_t layers = static_cast<size_t>(trace.layers());
+  ReplayPool pool = {std::vector<int>(layers), {}};
+  std::iota(pool.class_of_layer.begin(), pool.class_of_layer.end(), 0);
+  for (size_t i = 0; i < layers; ++i) pool.slots.push_back(slots * (i + 1) / layers - slots * i / layers);
+  return pool;
+}
+
+ReplayPool ReplayPool::BySize(const RoutingTrace& trace, double share) {
+  const size_t layers = static_cast<size_t>(trace.layers());
+  std::map<uint64_t, int> layers_of_size;
+  for (size_t layer = 0; layer < layers; ++layer) {
+    ++layers_of_size[trace.record_bytes().empty() ? 0 : trace.record_bytes()[layer]];
   }
-  return result;
+  ReplayPool pool;
+  std::map<uint64_t, int> class_of_size;
+  for (const auto& [size, count] : layers_of_size) {
+    class_of_size[size] = static_cast<int>(pool.slots.size());
+    const double records = static_cast<double>(count) * trace.experts();
+    pool.slots.push_back(std::max(static_cast<size_t>(share * records + 1e-9), static_cast<size_t>(trace.top_k())));
+  }
+  for (size_t layer = 0; layer < layers; ++layer) {
+    pool.class_of_layer.push_back(class_of_size[trace.record_bytes().empty() ? 0 : trace.record_bytes()[layer]]);
+  }
+  return pool;
+}
+
+size_t ReplayPool::total_slots() const { return std::accumulate(slots.begin(), slots.end(), size_t{0}); }
+
+ReplayResult Replay(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool, Predictor* predictor) {
+  return Replayer(trace, policy, pool, predictor).Run();
 }
 
 }  // namespace sluice

@@ -31,6 +31,7 @@ class RoutingTraceParser {
     RETURN_IF_ERROR(ReadHeader());
     while (trace_.tokens_.size() < max_tokens_ && !text_.empty()) RETURN_IF_ERROR(ReadToken());
     if (trace_.tokens_.empty()) return absl::DataLossError("routing trace: no tokens after the first line");
+    EndSweep();
     return std::move(trace_);
   }
 
@@ -44,7 +45,7 @@ class RoutingTraceParser {
     trace_.layers_ = static_cast<int>(layers);
     trace_.experts_ = static_cast<int>(experts);
     trace_.top_k_ = static_cast<int>(top_k);
-    return absl::OkStatus();
+    return ReadRecordBytes(head);
   }
 
   absl::Status ReadModel(const Json& head) {
@@ -61,8 +62,22 @@ class RoutingTraceParser {
     return absl::OkStatus();
   }
 
+  absl::Status ReadRecordBytes(const Json& head) {
+    const auto list = head.find("record_bytes");
+    if (list == head.end()) return absl::OkStatus();
+    if (!list->is_array() || list->size() != static_cast<size_t>(trace_.layers_)) {
+      return Damaged("record_bytes", absl::StrCat("not a list of ", trace_.layers_, " numbers"));
+    }
+    for (const Json& item : *list) {
+      ASSIGN_OR_RETURN(const int64_t bytes, InRange(item, "record_bytes", 1, RoutingTrace::kMaxRecordBytes));
+      trace_.record_bytes_.push_back(static_cast<uint64_t>(bytes));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadToken() {
     ASSIGN_OR_RETURN(const Json line, NextLine());
+    RETURN_IF_ERROR(ReadSweep(line));
     ASSIGN_OR_RETURN(const int64_t sequence, Number(line, "seq", 0, std::numeric_limits<int64_t>::max()));
     ASSIGN_OR_RETURN(const int64_t position, Number(line, "pos", 0, std::numeric_limits<int64_t>::max()));
     const auto rows = line.find("experts");
@@ -75,6 +90,33 @@ class RoutingTraceParser {
     return absl::OkStatus();
   }
 
+  // Ends the sweep before when the line begins another.
+  absl::Status ReadSweep(const Json& line) {
+    int64_t sweep = kAlone;
+    if (line.contains("sweep")) {
+      ASSIGN_OR_RETURN(sweep, Number(line, "sweep", 0, std::numeric_limits<int64_t>::max()));
+    }
+    if (sweep == kAlone || sweep != sweep_) EndSweep();
+    sweep_ = sweep;
+    return absl::OkStatus();
+  }
+
+  // Turns the rows of a sweep into its events.
+  void EndSweep() {
+    if (rows_.empty()) return;
+    const size_t top_k = static_cast<size_t>(trace_.top_k_), row = top_k * static_cast<size_t>(trace_.layers_);
+    for (size_t begin = 0; begin < row; begin += top_k) {
+      const auto first = static_cast<std::ptrdiff_t>(trace_.ids_.size());
+      for (size_t at = begin; at < rows_.size(); at += row) {
+        trace_.ids_.insert(trace_.ids_.end(), rows_.begin() + at, rows_.begin() + at + top_k);
+      }
+      std::sort(trace_.ids_.begin() + first, trace_.ids_.end());
+      trace_.ids_.erase(std::unique(trace_.ids_.begin() + first, trace_.ids_.end()), trace_.ids_.end());
+      trace_.event_begins_.push_back(trace_.ids_.size());
+    }
+    rows_.clear();
+  }
+
   absl::Status ReadEvent(const Json& row, size_t layer) {
     const size_t top_k = static_cast<size_t>(trace_.top_k_);
     if (!row.is_array()) return Damaged(Field(layer), "not a list");
@@ -84,12 +126,12 @@ class RoutingTraceParser {
     for (size_t rank = 0; rank < top_k; ++rank) {
       ASSIGN_OR_RETURN(const int64_t id,
                        InRange(row[rank], absl::StrCat(Field(layer), "[", rank, "]"), 0, trace_.experts_ - 1));
-      trace_.ids_.push_back(static_cast<int>(id));
+      rows_.push_back(static_cast<int>(id));
     }
-    const auto first = trace_.ids_.end() - trace_.top_k_;
-    std::sort(first, trace_.ids_.end());
-    const auto twice = std::adjacent_find(first, trace_.ids_.end());
-    if (twice != trace_.ids_.end()) return Damaged(Field(layer), absl::StrCat("id ", *twice, " stands there twice"));
+    const auto first = rows_.end() - trace_.top_k_;
+    std::sort(first, rows_.end());
+    const auto twice = std::adjacent_find(first, rows_.end());
+    if (twice != rows_.end()) return Damaged(Field(layer), absl::StrCat("id ", *twice, " stands there twice"));
     return absl::OkStatus();
   }
 
@@ -132,7 +174,11 @@ class RoutingTraceParser {
 
   absl::string_view text_;  // what is still unread
   const size_t max_tokens_;
+  static constexpr int64_t kAlone = -1;
+
   size_t line_ = 0;
+  int64_t sweep_ = kAlone;
+  std::vector<int> rows_;  // of the present sweep, [token][layer][top_k]
   RoutingTrace trace_;
 };
 

@@ -15,10 +15,11 @@
 
 namespace sluice {
 
-// Owns its ids. An event is one token's layer; events lie in the order in which
-// they happened: all layers of a token, then the next token. Every event holds
-// top_k() different ids below experts(), ascending. There is at least one token.
-// Layers are the MoE layers alone, 0 .. layers()-1.
+// Owns its ids. An event is one sweep's layer; events lie in the order in which
+// they happened: all layers of a sweep, then the next sweep. Every event holds
+// the union of what the sweep's tokens chose, top_k() ids each: different ids
+// below experts(), ascending. There is at least one token. Layers are the MoE
+// layers alone, 0 .. layers()-1.
 class RoutingTrace {
  public:
   struct Token {
@@ -27,8 +28,10 @@ class RoutingTrace {
   };
 
   // `text` is JSON, one object per line. The first line has model, layers,
-  // experts and top_k; each other line is a token: seq, pos and experts, a list
-  // of ids for each layer. Other keys are ignored. Reading ends after
+  // experts and top_k, and may have record_bytes, a number for each layer; each
+  // other line is a token: seq, pos and experts, a list of ids for each layer,
+  // and maybe sweep, a number. Neighbours with the same sweep ran together; a
+  // token without one ran alone. Other keys are ignored. Reading ends after
   // `max_tokens` (at least 1) tokens; what follows them is not looked at.
   // Refuses, naming line and field, what does not hold to that; lines above
   // kMaxLineBytes and headers above the limits below.
@@ -39,6 +42,7 @@ class RoutingTrace {
   static constexpr size_t kMaxModelBytes = 256;
   static constexpr int kMaxLayers = 1024;
   static constexpr int kMaxExperts = 4096;
+  static constexpr int64_t kMaxRecordBytes = int64_t{1} << 40;
 
   const std::string& model() const { return model_; }
   int layers() const { return layers_; }
@@ -46,11 +50,17 @@ class RoutingTrace {
   int top_k() const { return top_k_; }
   const std::vector<Token>& tokens() const { return tokens_; }
 
-  size_t events() const { return tokens_.size() * static_cast<size_t>(layers_); }
+  // What a read of one expert of each layer takes; empty when the trace is silent.
+  const std::vector<uint64_t>& record_bytes() const { return record_bytes_; }
+  // The same for every layer, in place of what the trace says.
+  void SetRecordBytes(uint64_t bytes) { record_bytes_.assign(static_cast<size_t>(layers_), bytes); }
+
+  size_t sweeps() const { return events() / static_cast<size_t>(layers_); }
+  size_t events() const { return event_begins_.size() - 1; }
   int EventLayer(size_t event) const { return static_cast<int>(event % static_cast<size_t>(layers_)); }
   // Valid as long as the trace.
   absl::Span<const int> EventExperts(size_t event) const {
-    return absl::MakeConstSpan(ids_).subspan(event * static_cast<size_t>(top_k_), static_cast<size_t>(top_k_));
+    return absl::MakeConstSpan(ids_).subspan(event_begins_[event], event_begins_[event + 1] - event_begins_[event]);
   }
 
  private:
@@ -62,8 +72,10 @@ class RoutingTrace {
   int layers_ = 0;
   int experts_ = 0;
   int top_k_ = 0;
+  std::vector<uint64_t> record_bytes_;
   std::vector<Token> tokens_;
-  std::vector<int> ids_;  // top_k of each event
+  std::vector<int> ids_;  // of all events
+  std::vector<size_t> event_begins_ = {0};
 };
 
 // The text of one or more zstd frames, whole or not at all. Refuses more than

@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
 
 #include "absl/strings/str_cat.h"
-#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/clock.h"
-#include "base/mutex.h"
 #include "base/status.h"
+#include "storage/expert_pool_impl.h"
 
 namespace sluice {
 namespace {
@@ -19,131 +17,7 @@ namespace {
 // for their turn are given up: one is filled while another is used.
 constexpr int kCirculatingSlots = 2;
 
-// A resident record that may leave, and how gladly.
-struct Victim {
-  double score;
-  int slot;
-  // Heap order: the largest score on top, the lower slot among equals.
-  bool operator<(const Victim& other) const { return score != other.score ? score < other.score : slot > other.slot; }
-};
-
 }  // namespace
-
-// The consumer's calls and the I/O thread's OnLoaded meet under one mutex.
-class ExpertPool::Impl final : public LoadSink {
- public:
-  Impl(Options options, RecordLoader* loader, std::unique_ptr<EvictionPolicy> policy);
-  ~Impl() override { Cancel(); }
-  absl::Status Allocate();
-
-  absl::Status Demand(int layer, absl::Span<const int> experts, Delivery delivery);
-  // The next expert and where it is; -1 as its id when the union is done.
-  struct Ready {
-    int slot = -1;
-    int layer = 0;
-    int expert = -1;
-  };
-  absl::StatusOr<Ready> NextReady();
-  void Release(int slot);
-  void Cancel();
-  void OnLoaded(uint64_t token, absl::Status status) override;
-
-  const uint8_t* SliceData(int layer, int expert, int slot, size_t index) const;
-  PoolCounters counters() const {
-    MutexLock lock(&mutex_);
-    return counters_;
-  }
-  uint64_t memory_bytes() const;
-  int slots() const { return static_cast<int>(slots_.size()); }
-  std::vector<absl::Span<uint8_t>> memory_regions();
-
- private:
-  enum class SlotState : uint8_t { kFree, kLoading, kResident };
-  struct Slot {
-    uint8_t* data = nullptr;
-    int size_class = 0;
-    SlotState state = SlotState::kFree;
-    bool leased = false;
-    int layer = -1;
-    int expert = -1;
-    // Neighbours among the loading slots, in the order they were granted.
-    int earlier = -1;
-    int later = -1;
-  };
-  // How far an expert of the layer in demand has come. Outside the union and
-  // after delivery an expert is nothing special.
-  enum class Stage : uint8_t { kNone, kPending, kLoading, kReady, kDelivered };
-  struct ClassState {
-    AlignedBuffer memory;
-    int first_slot = 0;
-    int slots = 0;
-    std::vector<int> free;
-    std::vector<int> pending;  // experts that need a slot, descending: the next one is last
-    // Heap, made at the first shortage of a demand and kept up to its end.
-    std::vector<Victim> victims;
-    bool victims_known = false;
-  };
-
-  size_t Index(int layer, int expert) const {
-    return static_cast<size_t>(layer) * static_cast<size_t>(experts_) + static_cast<size_t>(expert);
-  }
-  const Record& RecordOf(const Slot& slot) const { return records_[Index(slot.layer, slot.expert)]; }
-  int ClassOfRecord(int layer, int expert) const {
-    return ClassFor(classes_options_, SlotBytes(records_[Index(layer, expert)], alignment_));
-  }
-  absl::Status CheckClasses() const;
-  absl::Status AllocateClass(const SizeClass& size_class);
-
-  void Enter(int expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Drained() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return delivered_ == union_.size(); }
-  void EndDemand() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int PopDeliverable() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status AwaitDeliverable(int* expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  // Gives slots to pending experts as far as there are any. `urgent`: nothing
-  // is loading, so that without a grant the consumer would wait for ever.
-  void GrantAll(bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int TakeSlot(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int TakeVictim(ClassState* size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int TakeBack(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int Circulating(const ClassState& size_class, int expert) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Evictable(const Slot& slot) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Victim VictimAt(int slot) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Evict(int slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void StartLoad(int slot, int expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void LinkLoading(int slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void UnlinkLoading(int slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  // Fixed after Allocate; a slot's data pointer and class too.
-  const int layers_;
-  const int experts_;
-  const std::vector<Record> records_;
-  const std::vector<SizeClass> classes_options_;
-  RecordLoader* const loader_;
-  const uint32_t alignment_;
-  const bool mapped_;
-
-  mutable Mutex mutex_;
-  CondVar news_;
-  const std::unique_ptr<EvictionPolicy> policy_;
-  std::vector<ClassState> classes_;
-  std::vector<Slot> slots_;
-  std::vector<int> slot_of_;  // by Index; -1 when neither resident nor loading
-  int first_loading_ = -1;
-  int last_loading_ = -1;
-  int loading_ = 0;
-  int leases_ = 0;
-
-  // The demand.
-  int layer_ = 0;
-  Delivery delivery_ = Delivery::kArrival;
-  std::vector<int> union_;     // ascending
-  std::vector<Stage> stages_;  // by expert
-  std::vector<int> arrived_;   // kArrival: in the order of delivery
-  size_t delivered_ = 0;
-  absl::Status failure_;
-  PoolCounters counters_;
-};
 
 ExpertPool::Impl::Impl(Options options, RecordLoader* loader, std::unique_ptr<EvictionPolicy> policy)
     : layers_(options.layers),
@@ -155,9 +29,12 @@ ExpertPool::Impl::Impl(Options options, RecordLoader* loader, std::unique_ptr<Ev
       mapped_(loader->reader().Mapped(0) != nullptr),
       policy_(std::move(policy)),
       slot_of_(records_.size(), -1),
-      stages_(static_cast<size_t>(experts_), Stage::kNone) {
+      stages_(static_cast<size_t>(experts_), Stage::kNone),
+      was_hit_(stages_.size(), 0) {
   union_.reserve(stages_.size());
   arrived_.reserve(stages_.size());
+  guesses_.reserve(stages_.size());
+  guessed_.reserve(stages_.size());
 }
 
 absl::Status ExpertPool::Impl::Allocate() {
@@ -213,26 +90,43 @@ absl::Status ExpertPool::Impl::Demand(int layer, absl::Span<const int> experts, 
   policy_->Observe(layer, experts);
   layer_ = layer;
   delivery_ = delivery;
+  guesses_.clear();
   union_.assign(experts.begin(), experts.end());
   for (size_t i = 0; i < union_.size(); ++i) {
     SLUICE_CHECK(union_[i] >= 0 && union_[i] < experts_ && (i == 0 || union_[i - 1] < union_[i]));
     Enter(union_[i]);
   }
   for (ClassState& size_class : classes_) std::reverse(size_class.pending.begin(), size_class.pending.end());
+  JudgeGuesses();
   GrantAll(false);
   return absl::OkStatus();
 }
 
 void ExpertPool::Impl::Enter(int expert) {
   ++counters_.lookups;
-  if (mapped_ || slot_of_[Index(layer_, expert)] >= 0) {
+  const int slot = mapped_ ? -1 : slot_of_[Index(layer_, expert)];
+  was_hit_[expert] = 0;
+  if (slot >= 0 && slots_[slot].state == SlotState::kLoading) {  // a guess on its way
+    stages_[expert] = Stage::kLoading;
+    LinkLoading(slot);
+    loader_->Hurry(GuessToken());
+  } else if (mapped_ || slot >= 0) {
     ++counters_.hits;
+    was_hit_[expert] = 1;
     stages_[expert] = Stage::kReady;
     arrived_.push_back(expert);
   } else {
     stages_[expert] = Stage::kPending;
     classes_[ClassOfRecord(layer_, expert)].pending.push_back(expert);
   }
+}
+
+void ExpertPool::Impl::FreeSlot(int index) {
+  Slot& slot = slots_[index];
+  slot_of_[Index(slot.layer, slot.expert)] = -1;
+  slot.state = SlotState::kFree;
+  slot.layer = slot.expert = -1;
+  classes_[slot.size_class].free.push_back(index);
 }
 
 void ExpertPool::Impl::EndDemand() {
@@ -266,7 +160,9 @@ int ExpertPool::Impl::TakeSlot(ClassState* size_class, int expert, bool urgent) 
     return slot;
   }
   const int victim = TakeVictim(size_class);
-  return victim >= 0 ? victim : TakeBack(size_class, expert, urgent);
+  if (victim >= 0) return victim;
+  const int guess = TakeGuess(*size_class);
+  return guess >= 0 ? guess : TakeBack(size_class, expert, urgent);
 }
 
 int ExpertPool::Impl::TakeVictim(ClassState* size_class) {
@@ -300,13 +196,19 @@ int ExpertPool::Impl::TakeBack(ClassState* size_class, int expert, bool urgent) 
     const int slot = slot_of_[Index(layer_, high)];
     if (&classes_[slots_[slot].size_class] != size_class) continue;
     Evict(slot);
-    --counters_.hits;  // it will be read after all
-    stages_[high] = Stage::kPending;
-    std::vector<int>& pending = size_class->pending;
-    pending.insert(std::lower_bound(pending.begin(), pending.end(), high, std::greater<int>()), high);
+    counters_.hits -= was_hit_[high];  // it will be read after all
+    was_hit_[high] = 0;
+    Requeue(high);
     return slot;
   }
   return -1;
+}
+
+// Also for a guess that was demanded after it had been given up or had failed.
+void ExpertPool::Impl::Requeue(int expert) {
+  stages_[expert] = Stage::kPending;
+  std::vector<int>& pending = classes_[ClassOfRecord(layer_, expert)].pending;
+  pending.insert(std::lower_bound(pending.begin(), pending.end(), expert, std::greater<int>()), expert);
 }
 
 int ExpertPool::Impl::Circulating(const ClassState& size_class, int expert) const {
@@ -321,11 +223,19 @@ int ExpertPool::Impl::Circulating(const ClassState& size_class, int expert) cons
 
 bool ExpertPool::Impl::Evictable(const Slot& slot) const {
   const bool awaited = slot.layer == layer_ && slot.expert >= 0 && stages_[slot.expert] == Stage::kReady;
-  return slot.state == SlotState::kResident && !slot.leased && !awaited;
+  return slot.state == SlotState::kResident && !slot.leased && !awaited && !slot.guessed;
 }
 
-Victim ExpertPool::Impl::VictimAt(int slot) const {
+ExpertPool::Impl::Victim ExpertPool::Impl::VictimAt(int slot) const {
   return {policy_->Score(slots_[slot].layer, slots_[slot].expert, layer_), slot};
+}
+
+// A slot that became evictable after the heap was made.
+void ExpertPool::Impl::OfferVictim(int slot) {
+  ClassState& size_class = classes_[slots_[slot].size_class];
+  if (!size_class.victims_known) return;
+  size_class.victims.push_back(VictimAt(slot));
+  std::push_heap(size_class.victims.begin(), size_class.victims.end());
 }
 
 void ExpertPool::Impl::Evict(int slot) {
@@ -365,10 +275,19 @@ void ExpertPool::Impl::UnlinkLoading(int slot) {
 void ExpertPool::Impl::OnLoaded(uint64_t token, absl::Status status) {
   // Told under the mutex: once it is free the waiting thread may destroy us.
   MutexLock lock(&mutex_);
-  const int index = static_cast<int>(token);
+  const int index = static_cast<int>(token & 0xffffffff);
   Slot& slot = slots_[index];
+  const bool guess = index == guess_loading_;
+  if (guess && (slot.layer != layer_ || stages_[slot.expert] != Stage::kLoading)) {
+    OnGuessLoaded(index, status.ok());
+    return news_.NotifyAll();
+  }
+  if (guess) guess_loading_ = -1;
   UnlinkLoading(index);
-  if (status.ok()) {
+  if (guess && !status.ok()) {
+    Requeue(slot.expert);
+    FreeSlot(index);
+  } else if (status.ok()) {
     slot.state = SlotState::kResident;
     stages_[slot.expert] = Stage::kReady;
     if (delivery_ == Delivery::kArrival) arrived_.push_back(slot.expert);
@@ -376,11 +295,9 @@ void ExpertPool::Impl::OnLoaded(uint64_t token, absl::Status status) {
     const Record& record = RecordOf(slot);
     failure_.Update(absl::Status(
         status.code(), absl::StrCat("layer ", record.layer, " expert ", record.expert, ": ", status.message())));
-    slot_of_[Index(slot.layer, slot.expert)] = -1;
-    slot.state = SlotState::kFree;
-    slot.layer = slot.expert = -1;
-    classes_[slot.size_class].free.push_back(index);
+    FreeSlot(index);
   }
+  StartGuess();
   news_.NotifyAll();
 }
 
@@ -393,7 +310,7 @@ absl::Status ExpertPool::Impl::AwaitDeliverable(int* expert) {
   int64_t waiting_since_ns = 0;
   for (*expert = PopDeliverable(); failure_.ok() && *expert < 0; *expert = PopDeliverable()) {
     GrantAll(loading_ == 0);
-    SLUICE_CHECK(loading_ > 0);  // else the consumer holds every slot and waits for itself
+    SLUICE_CHECK(loading_ > 0 || guess_loading_ >= 0);  // else the consumer holds every slot and waits for itself
     if (waiting_since_ns == 0) waiting_since_ns = NowNs();
     news_.Wait(&mutex_);
   }
@@ -422,19 +339,18 @@ void ExpertPool::Impl::Release(int slot) {
   MutexLock lock(&mutex_);
   slots_[slot].leased = false;
   --leases_;
-  ClassState& size_class = classes_[slots_[slot].size_class];
-  if (size_class.victims_known) {
-    size_class.victims.push_back(VictimAt(slot));
-    std::push_heap(size_class.victims.begin(), size_class.victims.end());
-  }
+  OfferVictim(slot);
   if (failure_.ok()) GrantAll(false);
+  StartGuess();
 }
 
 void ExpertPool::Impl::Cancel() {
   MutexLock lock(&mutex_);
   for (ClassState& size_class : classes_) size_class.pending.clear();
-  if (loading_ > 0) loader_->Discard(this);
-  while (loading_ > 0) news_.Wait(&mutex_);
+  guesses_.clear();
+  if (loading_ > 0 || guess_loading_ >= 0) loader_->Discard(this);
+  if (guess_loading_ >= 0) loader_->Abandon(GuessToken());
+  while (loading_ > 0 || guess_loading_ >= 0) news_.Wait(&mutex_);
   EndDemand();
   failure_ = absl::OkStatus();
 }
@@ -443,12 +359,6 @@ const uint8_t* ExpertPool::Impl::SliceData(int layer, int expert, int slot, size
   const Record& record = records_[Index(layer, expert)];
   if (mapped_) return loader_->Mapped(record.slices[index]);
   return slots_[slot].data + SliceOffsetInSlot(record, index, alignment_);
-}
-
-uint64_t ExpertPool::Impl::memory_bytes() const {
-  uint64_t bytes = 0;
-  for (const ClassState& size_class : classes_) bytes += size_class.memory.size_bytes();
-  return bytes;
 }
 
 std::vector<absl::Span<uint8_t>> ExpertPool::Impl::memory_regions() {
@@ -477,29 +387,6 @@ const uint8_t* Lease::slice(size_t index) const { return pool_->impl_->SliceData
 ExpertPool::ExpertPool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ExpertPool::~ExpertPool() = default;
 
-std::vector<ExpertPool::SizeClass> ExpertPool::ClassesOf(absl::Span<const Record> records, uint32_t alignment) {
-  std::map<std::vector<uint64_t>, uint64_t> slot_bytes_by_lengths;
-  for (const Record& record : records) {
-    std::vector<uint64_t> lengths;
-    for (const Slice& slice : record.slices) lengths.push_back(slice.bytes);
-    uint64_t& slot_bytes = slot_bytes_by_lengths[std::move(lengths)];
-    slot_bytes = std::max(slot_bytes, SlotBytes(record, alignment));
-  }
-  std::vector<SizeClass> classes;
-  for (const auto& [lengths, slot_bytes] : slot_bytes_by_lengths) classes.push_back({slot_bytes, 0});
-  std::sort(classes.begin(), classes.end(),
-            [](const SizeClass& a, const SizeClass& b) { return a.slot_bytes < b.slot_bytes; });
-  const auto same = [](const SizeClass& a, const SizeClass& b) { return a.slot_bytes == b.slot_bytes; };
-  classes.erase(std::unique(classes.begin(), classes.end(), same), classes.end());
-  return classes;
-}
-
-int ExpertPool::ClassFor(absl::Span<const SizeClass> classes, uint64_t slot_bytes) {
-  const auto fits = std::lower_bound(classes.begin(), classes.end(), slot_bytes,
-                                     [](const SizeClass& a, uint64_t bytes) { return a.slot_bytes < bytes; });
-  return fits == classes.end() ? -1 : static_cast<int>(fits - classes.begin());
-}
-
 absl::StatusOr<std::unique_ptr<ExpertPool>> ExpertPool::Create(Options options, RecordLoader* loader,
                                                                std::unique_ptr<EvictionPolicy> policy) {
   SLUICE_CHECK(options.layers >= 1 && options.experts >= 1);
@@ -524,9 +411,9 @@ absl::StatusOr<absl::optional<Lease>> ExpertPool::NextReady() {
   return absl::optional<Lease>(std::move(lease));
 }
 
+void ExpertPool::Prefetch(int layer, absl::Span<const int> experts) { impl_->Prefetch(layer, experts); }
 void ExpertPool::Cancel() { impl_->Cancel(); }
 PoolCounters ExpertPool::counters() const { return impl_->counters(); }
-uint64_t ExpertPool::memory_bytes() const { return impl_->memory_bytes(); }
 int ExpertPool::slots() const { return impl_->slots(); }
 std::vector<absl::Span<uint8_t>> ExpertPool::memory_regions() { return impl_->memory_regions(); }
 

@@ -58,6 +58,11 @@ struct PoolCounters {
   uint64_t evictions = 0;
   uint64_t out_of_order_arrivals = 0;  // loads that finished before an earlier-granted one
   int64_t stall_ns = 0;                // the consumer waited in NextReady
+  // Guesses that were begun, by what became of them. One that was still on its
+  // way when it was demanded is used, but no hit.
+  uint64_t prefetches_used = 0;
+  uint64_t prefetches_wasted = 0;  // not demanded in their layer, given up half-way, or failed
+  int64_t prefetch_used_ns = 0;    // time in which the drive read used guesses and nothing else
 };
 
 class ExpertPool {
@@ -96,11 +101,16 @@ class ExpertPool {
   // Blocks while none is ready. A failed read ends the demand with its Status,
   // which every call repeats until Cancel.
   absl::StatusOr<absl::optional<Lease>> NextReady();
+  // Guesses of what the next demand, that of `layer`, will hold, best first: read
+  // one after the other while the drive has nothing better to do, into slots
+  // that nobody waits for. Replaces earlier guesses that have not begun. The next
+  // Demand keeps those that were right and gives up the rest; a guess that
+  // cannot be read is no failure. Does nothing when files are mapped.
+  void Prefetch(int layer, absl::Span<const int> experts);
   // Forgets the rest of the demand; waits for reads in flight, drops queued ones.
   void Cancel();
 
   PoolCounters counters() const;
-  uint64_t memory_bytes() const;
   int slots() const;
   // Where the slots lie, for RecordLoader::RegisterMemory.
   std::vector<absl::Span<uint8_t>> memory_regions();

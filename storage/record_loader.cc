@@ -52,6 +52,7 @@ class RecordLoader::Impl {
 
   void Load(const LoadRequest& request, LoadPriority priority);
   void Discard(const LoadSink* sink);
+  void OrderPrefetch(uint64_t token, bool hurry);
   void RegisterMemory(std::vector<absl::Span<uint8_t>> regions);
   IoCounters counters() const;
   const BlockReader& reader() const { return *reader_; }
@@ -62,6 +63,7 @@ class RecordLoader::Impl {
   struct Job {
     bool active = false;
     LoadRequest request;
+    bool prefetch = false;
     size_t slice = 0;          // being cut; slices.size() when all is issued
     uint64_t cut_bytes = 0;    // of that slice's superset
     uint64_t slot_offset = 0;  // where the next chunk goes
@@ -74,17 +76,30 @@ class RecordLoader::Impl {
     uint64_t needed_end = 0;  // in the file; bytes beyond it are only alignment
     int retries = 0;
     int stalls = 0;
+    bool prefetch = false;  // and nobody waits for it yet
+  };
+  // What the consumer has to say about the prefetch under way.
+  struct PrefetchOrder {
+    uint64_t token = 0;
+    bool hurry = false;
+    bool abandon = false;
   };
 
   void Run();
   // Takes what other threads left; false when it is time to end.
   bool TakeNews();
+  void ApplyOrder(const PrefetchOrder& order);
+  bool Idle() const {
+    MutexLock lock(&mutex_);
+    return in_flight_ == 0;
+  }
   bool NothingWaits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Cuts chunks, best priority first, until `depth` are under way.
   void FillDepth();
   // The job to cut from, or -1 when nothing waits.
   int NextJob();
+  int NextJobOf(int priority);
   int BeginNext(int priority);
   bool PopRequest(int priority, LoadRequest* request);
   // Why the load cannot be read at all; OK when it can.
@@ -103,7 +118,9 @@ class RecordLoader::Impl {
   absl::Status EndsEarly(int file, uint64_t end, uint64_t needed_end) const;
   // The reader is broken: every load from now on fails with `status`.
   void Break(absl::Status status);
-  void AddCounters(size_t completions, uint64_t bytes);
+  void AddCounters(size_t completions, uint64_t bytes, int prefetches);
+  // Adds the time since the last call to what the drive was doing in it.
+  void AccountTime() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::unique_ptr<BlockReader> reader_;
   const std::vector<std::string> paths_;
@@ -112,6 +129,7 @@ class RecordLoader::Impl {
   const uint64_t chunk_bytes_;
   const int depth_;
   const int max_retries_;
+  const int prefetch_depth_;
 
   std::vector<Chunk> chunks_;
   std::vector<int> free_chunks_;
@@ -120,8 +138,8 @@ class RecordLoader::Impl {
   std::array<int, kPriorities> cutting_;  // the job being cut at each priority, or -1
   std::vector<BlockRead> reads_;
   std::vector<BlockCompletion> completions_;
-  int in_flight_ = 0;
   int active_jobs_ = 0;
+  bool hurried_ = false;  // the prefetch goes first
   bool ending_ = false;
   absl::Status broken_;
   uint64_t retries_made_ = 0;
@@ -131,10 +149,14 @@ class RecordLoader::Impl {
   std::array<LoadQueue, kPriorities> queues_ ABSL_GUARDED_BY(mutex_);
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   bool wake_sent_ ABSL_GUARDED_BY(mutex_) = false;
+  PrefetchOrder order_ ABSL_GUARDED_BY(mutex_);
   bool regions_changed_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<absl::Span<uint8_t>> regions_ ABSL_GUARDED_BY(mutex_);
   IoCounters counters_ ABSL_GUARDED_BY(mutex_);
-  int64_t busy_since_ns_ ABSL_GUARDED_BY(mutex_) = 0;  // 0: nothing is in flight
+  // Chunks; written by the I/O thread alone.
+  int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  int prefetches_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // of them, guesses nobody waits for
+  int64_t accounted_until_ns_ ABSL_GUARDED_BY(mutex_) = 0;
   std::thread thread_;
 };
 
@@ -147,6 +169,7 @@ RecordLoader::Impl::Impl(std::unique_ptr<BlockReader> reader, std::vector<std::s
       chunk_bytes_(AlignUp(std::max<uint32_t>(options.chunk_bytes, 1), alignment_)),
       depth_(std::max(1, std::min(options.depth, reader_->capacity()))),
       max_retries_(options.max_retries),
+      prefetch_depth_(std::max(1, options.prefetch_depth)),
       chunks_(depth_),
       // One more for each priority: a job that is being cut may have no chunk
       // under way.
@@ -191,6 +214,15 @@ void RecordLoader::Impl::Discard(const LoadSink* sink) {
   reader_->Wake();
 }
 
+void RecordLoader::Impl::OrderPrefetch(uint64_t token, bool hurry) {
+  {
+    MutexLock lock(&mutex_);
+    if (order_.token != token) order_ = {token, false, false};
+    (hurry ? order_.hurry : order_.abandon) = true;
+  }
+  reader_->Wake();
+}
+
 void RecordLoader::Impl::RegisterMemory(std::vector<absl::Span<uint8_t>> regions) {
   {
     MutexLock lock(&mutex_);
@@ -202,8 +234,10 @@ void RecordLoader::Impl::RegisterMemory(std::vector<absl::Span<uint8_t>> regions
 
 IoCounters RecordLoader::Impl::counters() const {
   MutexLock lock(&mutex_);
+  const int64_t running_ns = NowNs() - accounted_until_ns_;
   IoCounters now = counters_;
-  if (busy_since_ns_ != 0) now.busy_ns += NowNs() - busy_since_ns_;
+  if (in_flight_ > prefetches_in_flight_) now.busy_ns += running_ns;
+  if (in_flight_ == prefetches_in_flight_ && in_flight_ > 0) now.prefetch_only_ns += running_ns;
   return now;
 }
 
@@ -215,7 +249,7 @@ void RecordLoader::Impl::Run() {
       Break(std::move(status));
       continue;
     }
-    if (ending_ && in_flight_ == 0) continue;  // nothing would end the wait
+    if (ending_ && Idle()) continue;  // nothing would end the wait
     const absl::StatusOr<size_t> count = reader_->Reap(absl::MakeSpan(completions_));
     if (count.ok()) {
       HandleCompletions(*count);
@@ -228,17 +262,39 @@ void RecordLoader::Impl::Run() {
 bool RecordLoader::Impl::TakeNews() {
   std::vector<absl::Span<uint8_t>> regions;
   bool register_regions;
+  PrefetchOrder order;
   {
     MutexLock lock(&mutex_);
     while (!broken_.ok() && !closing_ && NothingWaits()) news_.Wait(&mutex_);
     wake_sent_ = false;
     ending_ = closing_;
+    order = std::exchange(order_, PrefetchOrder());
     if (ending_ && active_jobs_ == 0 && NothingWaits()) return false;
     register_regions = std::exchange(regions_changed_, false) && broken_.ok();
     if (register_regions) regions = std::move(regions_);
   }
   if (register_regions) reader_->RegisterMemory(regions);
+  ApplyOrder(order);
   return true;
+}
+
+void RecordLoader::Impl::ApplyOrder(const PrefetchOrder& order) {
+  if (!order.hurry && !order.abandon) return;
+  // Begin it, so that there is something to apply the order to.
+  constexpr int kPrefetch = static_cast<int>(LoadPriority::kPrefetch);
+  if (cutting_[kPrefetch] < 0) cutting_[kPrefetch] = BeginNext(kPrefetch);
+  for (Job& job : jobs_) {
+    if (!job.active || !job.prefetch || job.request.token != order.token) continue;
+    if (order.abandon && job.slice < job.request.record->slices.size()) {
+      job.status.Update(absl::CancelledError("the guess was given up"));
+    }
+    hurried_ = order.hurry;
+    if (!hurried_) continue;
+    MutexLock lock(&mutex_);
+    AccountTime();
+    for (Chunk& chunk : chunks_) chunk.prefetch = false;
+    prefetches_in_flight_ = 0;
+  }
 }
 
 bool RecordLoader::Impl::NothingWaits() const {
@@ -254,19 +310,30 @@ void RecordLoader::Impl::FillDepth() {
 }
 
 int RecordLoader::Impl::NextJob() {
+  if (hurried_) {
+    const int job = NextJobOf(static_cast<int>(LoadPriority::kPrefetch));
+    if (job >= 0) return job;
+  }
   for (int priority = 0; priority < kPriorities; ++priority) {
-    int& job_index = cutting_[priority];
-    if (job_index >= 0) {
-      Job& job = jobs_[job_index];
-      if (ending_ && job.status.ok()) job.status = absl::CancelledError("the loader is closing");
-      if (job.status.ok() && job.slice < job.request.record->slices.size()) return job_index;
-      job_index = -1;  // all is issued, or no more need be
-      if (job.active && job.chunks == 0) FinishJob(&job);
-    }
-    job_index = BeginNext(priority);
-    if (job_index >= 0) return job_index;
+    const int job = NextJobOf(priority);
+    if (job < 0) continue;
+    const bool guess = jobs_[job].prefetch && !hurried_;
+    return guess && jobs_[job].chunks >= prefetch_depth_ ? -1 : job;
   }
   return -1;
+}
+
+int RecordLoader::Impl::NextJobOf(int priority) {
+  int& job_index = cutting_[priority];
+  if (job_index >= 0) {
+    Job& job = jobs_[job_index];
+    if (ending_ && job.status.ok()) job.status = absl::CancelledError("the loader is closing");
+    if (job.status.ok() && job.slice < job.request.record->slices.size()) return job_index;
+    job_index = -1;  // all is issued, or no more need be
+    if (job.active && job.chunks == 0) FinishJob(&job);
+  }
+  job_index = BeginNext(priority);
+  return job_index;
 }
 
 int RecordLoader::Impl::BeginNext(int priority) {
@@ -280,6 +347,7 @@ int RecordLoader::Impl::BeginNext(int priority) {
       *job = Job();
       job->active = true;
       job->request = request;
+      job->prefetch = priority == static_cast<int>(LoadPriority::kPrefetch);
       ++active_jobs_;
       return static_cast<int>(job - jobs_.begin());
     }
@@ -322,6 +390,7 @@ void RecordLoader::Impl::CutChunk(int job_index) {
   Chunk& chunk = chunks_[index];
   chunk = Chunk();
   chunk.job = job_index;
+  chunk.prefetch = job.prefetch && !hurried_;
   chunk.read = {slice.file, begin + job.cut_bytes, static_cast<uint32_t>(bytes), job.request.slot + job.slot_offset,
                 static_cast<uint64_t>(index)};
   chunk.needed_end = std::min(begin + job.cut_bytes + bytes, slice.offset + slice.bytes);
@@ -339,33 +408,52 @@ void RecordLoader::Impl::CutChunk(int job_index) {
 absl::Status RecordLoader::Impl::SubmitIssued() {
   if (issued_.empty()) return absl::OkStatus();
   reads_.clear();
-  for (const int index : issued_) reads_.push_back(chunks_[index].read);
-  issued_.clear();
-  if (in_flight_ == 0) {
-    MutexLock lock(&mutex_);
-    busy_since_ns_ = NowNs();
+  int prefetches = 0;
+  for (const int index : issued_) {
+    reads_.push_back(chunks_[index].read);
+    prefetches += chunks_[index].prefetch;
   }
-  in_flight_ += static_cast<int>(reads_.size());
+  issued_.clear();
+  {
+    MutexLock lock(&mutex_);
+    AccountTime();
+    in_flight_ += static_cast<int>(reads_.size());
+    prefetches_in_flight_ += prefetches;
+  }
   return reader_->Submit(reads_);
 }
 
 void RecordLoader::Impl::HandleCompletions(size_t count) {
   if (count == 0) return;
   uint64_t bytes = 0;
-  for (size_t i = 0; i < count; ++i) bytes += static_cast<uint64_t>(std::max(0, completions_[i].result));
-  in_flight_ -= static_cast<int>(count);
-  AddCounters(count, bytes);
+  int prefetches = 0;
+  for (size_t i = 0; i < count; ++i) {
+    bytes += static_cast<uint64_t>(std::max(0, completions_[i].result));
+    prefetches += chunks_[completions_[i].tag].prefetch;
+  }
+  AddCounters(count, bytes, prefetches);
   for (size_t i = 0; i < count; ++i) Handle(completions_[i]);
 }
 
-void RecordLoader::Impl::AddCounters(size_t completions, uint64_t bytes) {
+void RecordLoader::Impl::AddCounters(size_t completions, uint64_t bytes, int prefetches) {
   MutexLock lock(&mutex_);
+  AccountTime();
+  in_flight_ -= static_cast<int>(completions);
+  prefetches_in_flight_ -= prefetches;
   counters_.reads += completions;
   counters_.bytes_read += bytes;
   counters_.retries = retries_made_;
-  if (in_flight_ != 0 || busy_since_ns_ == 0) return;
-  counters_.busy_ns += NowNs() - busy_since_ns_;
-  busy_since_ns_ = 0;
+}
+
+void RecordLoader::Impl::AccountTime() {
+  const int64_t now_ns = NowNs();
+  const int64_t passed_ns = now_ns - accounted_until_ns_;
+  accounted_until_ns_ = now_ns;
+  if (in_flight_ > prefetches_in_flight_) {
+    counters_.busy_ns += passed_ns;
+  } else if (in_flight_ > 0) {
+    counters_.prefetch_only_ns += passed_ns;
+  }
 }
 
 void RecordLoader::Impl::Handle(const BlockCompletion& completion) {
@@ -415,6 +503,7 @@ void RecordLoader::Impl::FinishJob(Job* job) {
   std::replace(cutting_.begin(), cutting_.end(), index, -1);
   job->active = false;
   --active_jobs_;
+  if (job->prefetch) hurried_ = false;
   job->request.sink->OnLoaded(job->request.token, std::move(job->status));
 }
 
@@ -435,8 +524,11 @@ void RecordLoader::Impl::Break(absl::Status status) {
   issued_.clear();
   free_chunks_.clear();
   for (int i = 0; i < depth_; ++i) free_chunks_.push_back(i);
-  in_flight_ = 0;
-  AddCounters(0, 0);
+  {
+    MutexLock lock(&mutex_);
+    AccountTime();
+    in_flight_ = prefetches_in_flight_ = 0;
+  }
   for (Job& job : jobs_) {
     if (!job.active) continue;
     job.status.Update(broken_);
@@ -467,6 +559,9 @@ absl::Status RecordLoader::LoadNow(const Record& record, uint8_t* slot) {
 }
 
 void RecordLoader::Discard(const LoadSink* sink) { impl_->Discard(sink); }
+
+void RecordLoader::Hurry(uint64_t token) { impl_->OrderPrefetch(token, /*hurry=*/true); }
+void RecordLoader::Abandon(uint64_t token) { impl_->OrderPrefetch(token, /*hurry=*/false); }
 
 void RecordLoader::RegisterMemory(std::vector<absl::Span<uint8_t>> regions) {
   impl_->RegisterMemory(std::move(regions));

@@ -34,7 +34,8 @@ struct IoCounters {
   uint64_t bytes_read = 0;  // as the device served them
   uint64_t reads = 0;       // completed block reads
   uint64_t retries = 0;
-  int64_t busy_ns = 0;  // time with at least one read in flight, up to now
+  int64_t busy_ns = 0;           // time with at least one read in flight that is no prefetch, up to now
+  int64_t prefetch_only_ns = 0;  // time with prefetches in flight and nothing else
 };
 
 class RecordLoader {
@@ -43,6 +44,9 @@ class RecordLoader {
     uint32_t chunk_bytes = 1 << 20;  // rounded to the reader's alignment
     int depth = 16;                  // chunks in flight, at most the reader's capacity
     int max_retries = 3;             // per chunk
+    // Chunks of a prefetch in flight: what demand may have to wait for. Four of
+    // a megabyte keep most drives busy.
+    int prefetch_depth = 4;
   };
 
   // `paths` are those the reader was opened with, for messages; `file_sizes`
@@ -61,6 +65,13 @@ class RecordLoader {
   // Ends the loads of `sink` that have not begun as Cancelled, on the I/O
   // thread; those that have begun go on to their end. Any thread.
   void Discard(const LoadSink* sink);
+
+  // For the load of kPrefetch with this token, of which there is at most one at a
+  // time; does nothing when it has ended. Any thread.
+  // Hurry: it becomes as urgent as demand. Abandon: no more of it is read, and it
+  // ends as Cancelled unless all of it is under way already.
+  void Hurry(uint64_t token);
+  void Abandon(uint64_t token);
 
   // Tells the reader where slots lie (BlockReader::RegisterMemory), in place of
   // the regions told before. Returns at once; the I/O thread does it before its

@@ -63,6 +63,7 @@ class TrunkStream::Impl final : public LoadSink {
   absl::Status Next();
   size_t current() const { return current_; }
   const uint8_t* slice(size_t index) const;
+  const uint8_t* pinned_slice(size_t piece, size_t index) const;
   void Cancel();
   void OnLoaded(uint64_t token, absl::Status status) override;
 
@@ -70,7 +71,6 @@ class TrunkStream::Impl final : public LoadSink {
   uint64_t pinned_bytes() const { return pinned_memory_.size_bytes(); }
   uint64_t streamed_bytes_per_sweep() const;
   uint64_t streamed_bytes() const { return streamed_bytes_; }
-  uint64_t memory_bytes() const { return pinned_memory_.size_bytes() + stream_memory_.size_bytes(); }
   std::vector<absl::Span<uint8_t>> memory_regions();
 
  private:
@@ -278,6 +278,12 @@ const uint8_t* TrunkStream::Impl::slice(size_t index) const {
   return base + SliceOffsetInSlot(record, index, alignment_);
 }
 
+const uint8_t* TrunkStream::Impl::pinned_slice(size_t piece, size_t index) const {
+  if (mapped_) return loader_->Mapped(pieces_[piece].slices[index]);
+  if (!pinned_[piece]) return nullptr;
+  return pinned_memory_.data() + pinned_offsets_[piece] + SliceOffsetInSlot(pieces_[piece], index, alignment_);
+}
+
 void TrunkStream::Impl::Cancel() {
   MutexLock lock(&mutex_);
   if (loading_ > 0) loader_->Discard(this);
@@ -316,12 +322,12 @@ void TrunkStream::BeginSweep(bool with_head) { impl_->BeginSweep(with_head); }
 absl::Status TrunkStream::Next() { return impl_->Next(); }
 size_t TrunkStream::current() const { return impl_->current(); }
 const uint8_t* TrunkStream::slice(size_t index) const { return impl_->slice(index); }
+const uint8_t* TrunkStream::pinned_slice(size_t piece, size_t index) const { return impl_->pinned_slice(piece, index); }
 void TrunkStream::Cancel() { impl_->Cancel(); }
 int64_t TrunkStream::stall_ns() const { return impl_->stall_ns(); }
 uint64_t TrunkStream::pinned_bytes() const { return impl_->pinned_bytes(); }
 uint64_t TrunkStream::streamed_bytes_per_sweep() const { return impl_->streamed_bytes_per_sweep(); }
 uint64_t TrunkStream::streamed_bytes() const { return impl_->streamed_bytes(); }
-uint64_t TrunkStream::memory_bytes() const { return impl_->memory_bytes(); }
 std::vector<absl::Span<uint8_t>> TrunkStream::memory_regions() { return impl_->memory_regions(); }
 
 }  // namespace sluice

@@ -45,6 +45,8 @@ class TrunkStream {
   // Index in Options::pieces of the current piece.
   size_t current() const;
   const uint8_t* slice(size_t index) const;
+  // Slice `index` of any piece that is always in memory; null of one that streams.
+  const uint8_t* pinned_slice(size_t piece, size_t index) const;
   // Forgets the sweep, e.g. after an error; waits for reads in flight.
   void Cancel();
 
@@ -55,7 +57,6 @@ class TrunkStream {
   uint64_t streamed_bytes_per_sweep() const;
   // Of the streamed pieces used so far.
   uint64_t streamed_bytes() const;
-  uint64_t memory_bytes() const;
   // Where the pieces lie, for RecordLoader::RegisterMemory.
   std::vector<absl::Span<uint8_t>> memory_regions();
 

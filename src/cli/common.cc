@@ -13,7 +13,6 @@
 #include "src/cli/interrupt.h"
 
 namespace sluice {
-namespace {
 
 IoBackend BackendOf(const std::string& name) {
   if (name == "uring") return IoBackend::kUring;
@@ -21,11 +20,13 @@ IoBackend BackendOf(const std::string& name) {
   return name == "mmap" ? IoBackend::kMmap : IoBackend::kAuto;
 }
 
-}  // namespace
-
 void AddModelOption(CLI::App* app, CommonOptions* options) {
   app->add_option("-m,--model", options->model, "GGUF file, first shard of a split set, or folder with one set")
       ->required();
+  AddProgressOptions(app, options);
+}
+
+void AddProgressOptions(CLI::App* app, CommonOptions* options) {
   app->add_option("--progress", options->progress, "show progress on stderr")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();

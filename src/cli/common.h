@@ -33,9 +33,14 @@ struct CommonOptions {
 
 // -m and --quiet/--progress.
 void AddModelOption(CLI::App* app, CommonOptions* options);
+// --quiet/--progress alone.
+void AddProgressOptions(CLI::App* app, CommonOptions* options);
 // --ram, --threads, --io, --compute, --kernels, --prompt-chunk.
 void AddEngineOptions(CLI::App* app, CommonOptions* options);
 void AddStatsOption(CLI::App* app, CommonOptions* options);
+
+// What --io names.
+IoBackend BackendOf(const std::string& name);
 
 Progress::When ProgressOf(const CommonOptions& options);
 
@@ -66,6 +71,9 @@ Command AddPerplexityCommand(CLI::App* app);
 Command AddTokenizeCommand(CLI::App* app);
 Command AddDetokenizeCommand(CLI::App* app);
 Command AddInspectCommand(CLI::App* app);
+Command AddSynthCommand(CLI::App* app);
+Command AddReplayCommand(CLI::App* app);
+Command AddProbeCommand(CLI::App* app);
 
 }  // namespace sluice
 

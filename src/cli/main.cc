@@ -61,6 +61,7 @@ int Main(int argc, char** argv) {
   const std::vector<Command> commands = {
       AddRunCommand(&app),      AddLogitsCommand(&app),     AddPerplexityCommand(&app),
       AddTokenizeCommand(&app), AddDetokenizeCommand(&app), AddInspectCommand(&app),
+      AddSynthCommand(&app),    AddReplayCommand(&app),     AddProbeCommand(&app),
   };
   const absl::Status named = CheckCommandName(commands, argc, argv);
   if (!named.ok()) return ExitStatus(named);

@@ -12,6 +12,7 @@
 #include "src/engine/generate.h"
 #include "src/engine/opened_model.h"
 #include "src/engine/prompt_scheduler.h"
+#include "src/engine/trace_observer.h"
 #include "src/text/chat_template.h"
 #include "src/text/utf8_stream.h"
 
@@ -21,7 +22,7 @@ namespace {
 struct RunOptions {
   CommonOptions common;
   absl::optional<std::string> prompt;
-  std::string file, tokens, system;
+  std::string file, tokens, system, trace;
   int64_t max_tokens = 256;
   int64_t context = kContextAsNeeded;
   SamplerOptions sampler = {.temperature = 0.6};
@@ -156,6 +157,16 @@ absl::Status GenerateAndPrint(const RunOptions& options, const OpenedModel& mode
   return status;
 }
 
+// Finds out early whether a trace can be written, and plans for its memory.
+absl::Status PrepareTrace(const std::string& path, int64_t sweep_rows, OpenedModel* model) {
+  const ModelConfig& config = model->config;
+  if (config.moe_layers() == 0) {
+    return absl::InvalidArgumentError("--trace: this model has no experts, so there is no routing to record");
+  }
+  model->caller.held += RoutingRecorder::MemoryBytes(sweep_rows, config.moe_layers(), config.routing.top_k);
+  return RoutingRecorder::Create(path).status();
+}
+
 absl::Status Run(const RunOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(Sampler sampler, MakeSampler(options));
@@ -169,11 +180,21 @@ absl::Status Run(const RunOptions& options) {
   ASSIGN_OR_RETURN(engine_options.context, ContextFor(options, prompt_tokens, model.config));
   engine_options.sweep_rows =
       options.common.chunk_rows > 0 ? std::min(options.common.chunk_rows, prompt_tokens) : prompt_tokens;
+  engine_options.prefetch = !options.no_prefetch;
+  const bool tracing = !options.trace.empty();
+  TraceObserver trace;
+  if (tracing) {
+    RETURN_IF_ERROR(PrepareTrace(options.trace, engine_options.sweep_rows, &model));
+    engine_options.observer = &trace;
+  }
   engine_options.caller = model.caller;
   ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(model.files), engine_options));
   progress.Clear();
   WatchInterrupt();
-  return GenerateAndPrint(options, model, std::move(request), engine.get(), &sampler, &progress);
+  if (tracing) RETURN_IF_ERROR(trace.Start(options.trace, *engine));
+  const absl::Status status = GenerateAndPrint(options, model, std::move(request), engine.get(), &sampler, &progress);
+  if (tracing && (status.ok() || absl::IsCancelled(status))) RETURN_IF_ERROR(trace.Finish());
+  return status;
 }
 
 void AddSamplingOptions(CLI::App* app, RunOptions* options) {
@@ -204,8 +225,8 @@ Command AddRunCommand(CLI::App* app) {
   command->add_option("--system", options->system, "system message for the chat template");
   command->add_flag("--raw", options->raw, "no chat template");
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after an end-of-text token");
-  command->add_flag("--no-prefetch", options->no_prefetch,
-                    "read no expert before routing has asked for it; no guesses are made yet, so this changes nothing");
+  command->add_flag("--no-prefetch", options->no_prefetch, "read no expert before routing has asked for it");
+  command->add_option("--trace", options->trace, "record which experts every token chose, for sluice replay");
   command->add_flag("--print-ids", options->print_ids, "print the generated token ids as JSON instead of text");
   return {command, [options] { return Run(*options); }};
 }

@@ -128,9 +128,16 @@ absl::Status Engine::Allocate() {
   }
   ASSIGN_OR_RETURN(workspace_, AlignedBuffer::Create(WorkspaceBytes(Facts(), limits_)));
   Arena arena(workspace_.data(), workspace_.size_bytes());
-  const ForwardContext context{&config_,     &layout_,    kernels_,      threads_.get(), &vectors_,
-                               trunk_.get(), pool_.get(), loader_.get(), cache_.get(),   options_.stop};
+  const ForwardContext context{&config_,     &layout_,      kernels_,          threads_.get(),
+                               &vectors_,    trunk_.get(),  pool_.get(),       loader_.get(),
+                               cache_.get(), options_.stop, options_.prefetch, options_.observer};
   forward_ = std::make_unique<Forward>(&arena, context, limits_);
+  std::vector<absl::Span<uint8_t>> regions = trunk_->memory_regions();
+  if (pool_ != nullptr) {
+    const std::vector<absl::Span<uint8_t>> slots = pool_->memory_regions();
+    regions.insert(regions.end(), slots.begin(), slots.end());
+  }
+  loader_->RegisterMemory(std::move(regions));
   return trunk_->LoadPinned(options_.load_progress);
 }
 
@@ -141,6 +148,13 @@ absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> r
   ++totals_.sweeps;
   totals_.rows += rows.size();
   return logits;
+}
+
+uint64_t Engine::RecordBytes(int moe_layer) const {
+  const Record& record = layout_.experts[static_cast<size_t>(moe_layer * config_.routing.experts)];
+  const uint64_t bytes = SlotBytes(record, loader_->alignment_bytes());
+  const int size_class = ExpertPool::ClassFor(plan_.classes, bytes);
+  return size_class < 0 ? bytes : plan_.classes[size_class].slot_bytes;
 }
 
 EngineCounters Engine::counters() const {

@@ -47,6 +47,8 @@ struct EngineOptions {
   std::string kernel_set;  // empty: the best
   CallerBytes caller;
   const std::atomic<bool>* stop = nullptr;
+  bool prefetch = true;                 // guess the next layer's experts while the drive would idle
+  RoutingObserver* observer = nullptr;  // told what rows chose; outlives the engine
   // Told the plan before anything large is allocated.
   std::function<void(const MemoryPlan& plan)> on_plan = [](const MemoryPlan&) {};
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> load_progress = [](uint64_t, uint64_t) {};
@@ -84,6 +86,8 @@ class Engine {
   absl::string_view kernel_set_name() const { return kernels_->name; }
   int threads() const { return threads_->threads(); }
   uint64_t kv_bytes() const { return KvCache::TotalBytes(cache_->shape()); }
+  // What a read of an expert of a MoE layer takes, a slot's worth.
+  uint64_t RecordBytes(int moe_layer) const;
   // What the plan granted.
   int64_t max_rows() const { return limits_.max_rows; }
   int64_t max_logits_rows() const { return limits_.max_logits_rows; }

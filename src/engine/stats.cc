@@ -13,6 +13,9 @@ double Seconds(int64_t ns) { return static_cast<double>(ns) / 1e9; }
 // The quotient, 0 when there is nothing to divide by.
 double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0.0; }
 
+// Reads that somebody waited for or used.
+int64_t BusyNs(const EngineCounters& counters) { return counters.io.busy_ns + counters.pool.prefetch_used_ns; }
+
 double TokensPerMinute(const RunTimeline& t) {
   const double tokens = t.generated_tokens > 1 ? static_cast<double>(t.generated_tokens - 1) : 0.0;
   return 60.0 * Ratio(tokens, Seconds(t.end.time_ns - t.prompt_end.time_ns));
@@ -26,14 +29,14 @@ void AddReads(const Engine& engine, const RunTimeline& t, nlohmann::ordered_json
   (*stats)["bytes_written"] = 0;
   (*stats)["bytes_read_prompt"] = total - generate;
   (*stats)["bytes_read_generate"] = generate;
-  (*stats)["read_seconds_busy"] = Seconds(t.end.io.busy_ns - t.begin.io.busy_ns);
+  (*stats)["read_seconds_busy"] = Seconds(BusyNs(t.end) - BusyNs(t.begin));
   (*stats)["read_gbps"] = Ratio(static_cast<double>(generate) / 1e9, generate_seconds);
   (*stats)["device_busy_fraction"] =
-      std::min(1.0, Ratio(Seconds(t.end.io.busy_ns - t.prompt_end.io.busy_ns), generate_seconds));
+      std::min(1.0, Ratio(Seconds(BusyNs(t.end) - BusyNs(t.prompt_end)), generate_seconds));
   (*stats)["expert_lookups"] = t.end.pool.lookups - t.begin.pool.lookups;
   (*stats)["expert_hits"] = t.end.pool.hits - t.begin.pool.hits;
-  (*stats)["expert_prefetched_used"] = 0;
-  (*stats)["expert_prefetched_wasted"] = 0;
+  (*stats)["expert_prefetched_used"] = t.end.pool.prefetches_used - t.begin.pool.prefetches_used;
+  (*stats)["expert_prefetched_wasted"] = t.end.pool.prefetches_wasted - t.begin.pool.prefetches_wasted;
   int slots = 0;
   for (const ExpertPool::SizeClass& c : engine.plan().classes) slots += c.slots;
   (*stats)["pool_slots"] = slots;

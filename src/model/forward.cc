@@ -42,6 +42,7 @@ Forward::Forward(Arena* arena, const ForwardContext& context, const ForwardLimit
       embedding_(arena, *context.layout->embedding, limits.alignment, limits.max_rows),
       attention_(arena, config_, *context.layout, &linear_, limits.max_rows),
       moe_(arena, config_, *context.layout, &linear_, limits.max_rows),
+      guesser_(arena, config_, &linear_, limits.max_rows),
       normed_(arena, limits.max_rows, config_.embedding, NormedFormats(context)),
       attended_(arena, limits.max_rows, config_.heads * config_.value_dims, Formats(context, TrunkOp::kAttentionOut)),
       hidden_(arena, limits.max_rows, std::max(config_.dense_ffn, config_.shared_ffn),
@@ -128,13 +129,24 @@ absl::Status Forward::MoeLayer(int layer, const Sweep& sweep) {
   // From here every expert this layer needs is known: reads start now.
   RETURN_IF_ERROR(context_.pool->Demand(layer - config_.dense_layers, moe_.routing().experts(),
                                         MoeFfn::DeliveryFor(sweep.count())));
+  if (context_.observer != nullptr) context_.observer->OnRouting(layer - config_.dense_layers, sweep, moe_.routing());
   // The shared expert overlaps the reads; the routed ones are added to it.
   if (config_.shared_ffn > 0) {
     RETURN_IF_ERROR(GatedFfn(layer, in));
   } else {
     std::fill_n(delta_, sweep.count() * config_.embedding, 0.0f);
   }
+  GuessNext(layer, sweep.count());
   return moe_.Apply(layer, context_.pool, in, delta_rows_);
+}
+
+// While the reads of this layer fly: what follows them must be known before they end.
+void Forward::GuessNext(int layer, int64_t rows) {
+  if (!context_.prefetch || layer + 1 >= config_.layers || rows > ExpertGuesser::kMaxRows) return;
+  const PoolCounters counters = context_.pool->counters();
+  if (!guess_gate_.Open(counters.prefetches_used, counters.prefetches_wasted)) return;
+  context_.pool->Prefetch(layer + 1 - config_.dense_layers,
+                          guesser_.Guess(layer + 1, *context_.vectors, trunk_, residual_rows_, delta_rows_, rows));
 }
 
 absl::Status Forward::GatedFfn(int layer, const InputRows& in) {
@@ -159,7 +171,8 @@ absl::Status Forward::Head(const Sweep& sweep) {
   const float* norm = context_.vectors->FindGlobal("output_norm.weight");
   for (int64_t r = 0; r < sweep.count(); ++r) {
     if (!sweep.rows[r].wants_logits) continue;
-    RmsNorm(context_.kernels->ops, residual_rows_[r], norm, config_.embedding, config_.rms_epsilon, head_in_.row(count));
+    RmsNorm(context_.kernels->ops, residual_rows_[r], norm, config_.embedding, config_.rms_epsilon,
+            head_in_.row(count));
     logits_rows_[count] = logits_ + count * config_.vocab;
     ++count;
   }

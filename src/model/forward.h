@@ -13,13 +13,16 @@
 
 #include "absl/status/statusor.h"
 #include "base/arena.h"
+#include "prefetch/guess_gate.h"
 #include "src/model/activation_rows.h"
 #include "src/model/embedding.h"
+#include "src/model/expert_guesser.h"
 #include "src/model/kv_cache.h"
 #include "src/model/linear.h"
 #include "src/model/mla_attention.h"
 #include "src/model/moe_ffn.h"
 #include "src/model/rope.h"
+#include "src/model/routing_observer.h"
 
 namespace sluice {
 
@@ -37,6 +40,9 @@ struct ForwardContext {
   KvCache* cache = nullptr;
   // When set, a sweep ends between layers with a Cancelled status.
   const std::atomic<bool>* stop = nullptr;
+  bool prefetch = true;  // guess the next layer's experts into idle time of the drive
+  // Told what rows chose; may be null.
+  RoutingObserver* observer = nullptr;
 };
 
 // Told after each layer of a sweep how many are done; may be null.
@@ -64,6 +70,7 @@ class Forward {
   absl::Status Attend(int layer, const Sweep& sweep);
   absl::Status DenseFfn(int layer, const Sweep& sweep);
   absl::Status MoeLayer(int layer, const Sweep& sweep);
+  void GuessNext(int layer, int64_t rows);
   absl::Status GatedFfn(int layer, const InputRows& in);
   absl::Status Head(const Sweep& sweep);
   absl::Status Product(TrunkOp op, int layer, const InputRows& in, float* const* out);
@@ -81,6 +88,8 @@ class Forward {
   Embedding embedding_;
   MlaAttention attention_;
   MoeFfn moe_;
+  ExpertGuesser guesser_;
+  GuessGate guess_gate_;
   ActivationRows normed_;
   ActivationRows attended_;
   ActivationRows hidden_;

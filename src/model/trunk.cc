@@ -1,5 +1,7 @@
 #include "src/model/trunk.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/status.h"
 
@@ -27,6 +29,22 @@ absl::Status Trunk::Next(TrunkOp op, int layer) {
 }
 
 void Trunk::Cancel() { stream_->Cancel(); }
+
+Matrix Trunk::PinnedRouter(int layer) const {
+  const auto before = [layer](const TrunkStep& step) {
+    return step.layer < layer || (step.layer == layer && step.op < TrunkOp::kRouter);
+  };
+  const auto found = std::partition_point(layout_->steps.begin(), layout_->steps.end(), before);
+  if (found == layout_->steps.end() || found->op != TrunkOp::kRouter || !found->last) return {};
+  const size_t index = static_cast<size_t>(found - layout_->steps.begin());
+  const auto piece = std::partition_point(layout_->pieces.begin(), layout_->pieces.end(),
+                                          [index](const TrunkPiece& p) { return p.step_end <= index; });
+  size_t slice = 0;
+  for (size_t s = piece->step_begin; s < index; ++s) slice += layout_->steps[s].slices.size();
+  const MatrixSlice& rows = found->slices[0];
+  const uint8_t* data = stream_->pinned_slice(static_cast<size_t>(piece - layout_->pieces.begin()), slice);
+  return {rows.type, data, rows.n_in, rows.rows};
+}
 
 Matrix Trunk::matrix(size_t slice) const {
   const MatrixSlice& rows = step().slices[slice];

@@ -28,6 +28,8 @@ class Trunk {
   bool last() const { return step().last; }
   size_t slices() const { return step().slices.size(); }
   Matrix matrix(size_t slice) const;
+  // The whole router of `layer` when it stays in memory; no data otherwise.
+  Matrix PinnedRouter(int layer) const;
   int64_t row_begin() const { return step().slices[0].row_begin; }
 
  private:

@@ -8,7 +8,7 @@ import unittest
 from gguf_writer import write_model
 from sluice_cli import BINARY, DEMO, SANITIZED, CliTest
 
-COMMANDS = ("run", "logits", "perplexity", "tokenize", "detokenize", "inspect")
+COMMANDS = ("run", "logits", "perplexity", "tokenize", "detokenize", "inspect", "synth", "replay", "probe")
 
 
 class UsageTest(CliTest):
@@ -25,7 +25,7 @@ class UsageTest(CliTest):
         text = self.succeed("run", "--help").out
         self.assertRegex(text, r"(?m)^ +-n .*=256$")
         self.assertRegex(text, r"--temp \S*=0\.6 ")
-        self.assertRegex(text, r"--no-prefetch .*no guesses are made yet")
+        self.assertRegex(text, r"--no-prefetch .*read no expert before")
 
     def test_the_version_is_printed(self):
         self.assertRegex(self.succeed("--version").out, r"^\d+\.\d+\.\d+\n$")

@@ -113,6 +113,39 @@ TEST_CASE("a bad token is refused with line and field") {
   CHECK(token(Token("[[5,5],[3,4]]")) == "routing trace: line 3: experts[0]: id 5 stands there twice");
 }
 
+TEST_CASE("neighbours of one sweep make one event of each layer; other tokens are alone") {
+  const auto token = [](const std::string& sweep, const std::string& experts) {
+    return absl::StrCat(R"({"seq":0,"pos":0,)", sweep, R"("experts":)", experts, "}");
+  };
+  const auto trace = RoutingTrace::Parse(
+      Lines({kHeader, token(R"("sweep":4,)", "[[1,2],[5,6]]"), token(R"("sweep":4,)", "[[3,2],[6,5]]"),
+             token(R"("sweep":5,)", "[[3,2],[6,5]]"), Token("[[0,1],[2,3]]"), Token("[[0,1],[2,3]]"),
+             token(R"("sweep":5,)", "[[3,2],[6,5]]")}));
+  REQUIRE(trace.ok());
+  CHECK(trace->tokens().size() == 6);
+  CHECK(trace->sweeps() == 5);
+  REQUIRE(trace->events() == 10);
+  CHECK(trace->EventExperts(0) == absl::Span<const int>({1, 2, 3}));
+  CHECK(trace->EventExperts(1) == absl::Span<const int>({5, 6}));
+  CHECK(trace->EventExperts(2) == absl::Span<const int>({2, 3}));
+  CHECK(Refusal(Lines({kHeader, token(R"("sweep":-1,)", "[[1,2],[5,6]]")})) ==
+        "routing trace: line 2: sweep: -1 is not within 0 to 9223372036854775807");
+}
+
+TEST_CASE("sizes of records are one for each layer, or refused") {
+  const auto header = [](const std::string& sizes) {
+    return Lines(
+        {absl::StrCat(R"({"model":"m","layers":2,"experts":8,"top_k":2,"record_bytes":)", sizes, "}"), kToken});
+  };
+  CHECK(RoutingTrace::Parse(header("[5,1099511627776]"))->record_bytes() ==
+        std::vector<uint64_t>{5, uint64_t{1} << 40});
+  CHECK(RoutingTrace::Parse(Lines({kHeader, kToken}))->record_bytes().empty());
+  CHECK(Refusal(header("7")) == "routing trace: line 1: record_bytes: not a list of 2 numbers");
+  CHECK(Refusal(header("[7]")) == "routing trace: line 1: record_bytes: not a list of 2 numbers");
+  CHECK(Refusal(header("[7,0]")) == "routing trace: line 1: record_bytes: 0 is not within 1 to 1099511627776");
+  CHECK(Refusal(header("[7,1e3]")) == "routing trace: line 1: record_bytes: not a whole number");
+}
+
 TEST_CASE("a line above the limit is refused before it is parsed, one of deep brackets after") {
   const std::string long_line(RoutingTrace::kMaxLineBytes + 1, ' ');
   CHECK(Refusal(Lines({kHeader, long_line})) == "routing trace: line 2: 1048577 bytes long, the limit is 1048576");
