@@ -1,14 +1,19 @@
 // Speed of the products, against what memory and the integer units can do.
 //
-//   one_row/SET/TYPE/THREADS     GB/s of weights, from a matrix far larger than any cache
+//   one_row/SET/TYPE/THREADS     bytes/s of weights, from a matrix far larger than any cache;
+//                                of_read: as a fraction of limit/read with as many threads
 //   rows/SET/TYPE/ROWS           operations/s (two per multiply-accumulate) of one thread on an
-//                                expert-sized matrix
+//                                expert-sized matrix; of_int8: as a fraction of limit/int8
 //   limit/read/THREADS           GB/s of a loop that only loads
 //   limit/int8/THREADS           operations/s of a loop of byte dot products in registers
 //   quantize/SET/FORMAT          elements/s of one thread
+//
+// Fractions are taken against a limit measured in turn with the product, so that
+// what else the machine does strikes both.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -28,8 +33,8 @@ constexpr int64_t kInputs = 7168;
 constexpr int64_t kExpertOutputs = 2048;
 constexpr int64_t kOutputsPerChunk = 128;
 
-// Memory full of bytes from 0x30 to 0x3f: as scales of any type these are
-// numbers of ordinary size, so no time goes into subnormals.
+// Memory full of bytes with bit 5 set and bit 6 clear: as units of any type these
+// are numbers of ordinary size, so no time goes into subnormals.
 class Weights {
  public:
   Weights() {
@@ -39,7 +44,7 @@ class Weights {
     uint64_t state = 1;
     for (size_t i = 0; i < kMatrixBytes; i += 8) {
       state = state * 6364136223846793005u + 1442695040888963407u;
-      const uint64_t bytes = ((state ^ state >> 29) & 0x0f0f0f0f0f0f0f0fu) | 0x3030303030303030u;
+      const uint64_t bytes = ((state ^ state >> 29) & 0xbfbfbfbfbfbfbfbfu) | 0x2020202020202020u;
       std::memcpy(buffer_.data() + i, &bytes, 8);
     }
   }
@@ -98,23 +103,85 @@ void SetRate(benchmark::State& state, const char* name, double per_iteration) {
   state.counters[name] = benchmark::Counter(per_iteration, benchmark::Counter::kIsIterationInvariantRate);
 }
 
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+#ifdef SLUICE_HAVE_AVX512
+constexpr size_t kPieceBytes = size_t{1} << 20;
+constexpr int64_t kInt8Steps = 1 << 18;
+
+void ReadMatrix(ThreadPool* pool) {
+  pool->ParallelFor(kMatrixBytes / kPieceBytes, [&](int64_t piece, int) {
+    const uint8_t* data = SharedWeights().data() + static_cast<size_t>(piece) * kPieceBytes;
+    benchmark::DoNotOptimize(ReadAllAvx512(data, kPieceBytes));
+  });
+}
+#endif
+
+// Runs a product and its limit in turn and sets the counters.
+class InTurn {
+ public:
+  InTurn(benchmark::State* state, const char* fraction) : state_(*state), fraction_(fraction) {
+#ifdef SLUICE_HAVE_AVX512
+    limited_ = FindKernelSet("avx512") != nullptr;
+#endif
+  }
+  // `limit` does limit_work, of the unit of `work`, each time.
+  template <class Product, class Limit>
+  void Run(double work, Product product, double limit_work, Limit limit) {
+    double seconds = 0, limit_seconds = 0;
+    for (auto _ : state_) {
+      auto start = std::chrono::steady_clock::now();
+      product();
+      const double taken = SecondsSince(start);
+      state_.SetIterationTime(taken);
+      seconds += taken;
+      start = std::chrono::steady_clock::now();
+      if (limited_) limit();
+      limit_seconds += SecondsSince(start);
+    }
+    state_.counters["rate"] = benchmark::Counter(work, benchmark::Counter::kIsIterationInvariantRate);
+    if (limited_) state_.counters[fraction_] = work / seconds * limit_seconds / limit_work;
+  }
+
+ private:
+  benchmark::State& state_;
+  const char* fraction_;
+  bool limited_ = false;
+};
+
 void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int threads) {
   const int64_t row_bytes = static_cast<int64_t>(RowBytes(type, kInputs));
   const int64_t chunks = static_cast<int64_t>(kMatrixBytes) / row_bytes / kOutputsPerChunk;
   const Rows rows(*set, set->For(type).format, 1, chunks * kOutputsPerChunk);
   ThreadPool pool(threads);
-  for (auto _ : state) {
+  const auto product = [&] {
     pool.ParallelFor(chunks, [&](int64_t chunk, int) {
       rows.Run(set->For(type), type, chunk * kOutputsPerChunk, kOutputsPerChunk);
     });
-  }
-  SetRate(state, "bytes/s", static_cast<double>(chunks * kOutputsPerChunk * row_bytes));
+  };
+  const double bytes = static_cast<double>(chunks * kOutputsPerChunk * row_bytes);
+  InTurn(&state, "of_read").Run(bytes, product, static_cast<double>(kMatrixBytes), [&] {
+#ifdef SLUICE_HAVE_AVX512
+    ReadMatrix(&pool);
+#endif
+  });
 }
 
 void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows) {
   const Rows rows(*set, set->For(type).format, n_rows, kExpertOutputs);
-  for (auto _ : state) rows.Run(set->For(type), type, 0, kExpertOutputs);
-  SetRate(state, "ops/s", 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows));
+  const double operations = 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows);
+  double limit_operations = 0;
+#ifdef SLUICE_HAVE_AVX512
+  limit_operations = 2.0 * static_cast<double>(kInt8MacsPerStep * kInt8Steps);
+#endif
+  const auto product = [&] { rows.Run(set->For(type), type, 0, kExpertOutputs); };
+  InTurn(&state, "of_int8").Run(operations, product, limit_operations, [] {
+#ifdef SLUICE_HAVE_AVX512
+    benchmark::DoNotOptimize(Int8PeakAvx512(kInt8Steps));
+#endif
+  });
 }
 
 void Quantize(benchmark::State& state, const KernelSet* set, ActivationFormat format) {
@@ -130,30 +197,27 @@ void Quantize(benchmark::State& state, const KernelSet* set, ActivationFormat fo
 
 #ifdef SLUICE_HAVE_AVX512
 void ReadLimit(benchmark::State& state, int threads) {
-  constexpr size_t kPiece = size_t{1} << 20;
-  const uint8_t* data = SharedWeights().data();
   ThreadPool pool(threads);
-  for (auto _ : state) {
-    pool.ParallelFor(kMatrixBytes / kPiece, [&](int64_t piece, int) {
-      benchmark::DoNotOptimize(ReadAllAvx512(data + static_cast<size_t>(piece) * kPiece, kPiece));
-    });
-  }
+  for (auto _ : state) ReadMatrix(&pool);
   SetRate(state, "bytes/s", static_cast<double>(kMatrixBytes));
 }
 
 void Int8Limit(benchmark::State& state, int threads) {
-  constexpr int64_t kSteps = 1 << 20;
   ThreadPool pool(threads);
   for (auto _ : state) {
-    pool.ParallelFor(threads, [&](int64_t, int) { benchmark::DoNotOptimize(Int8PeakAvx512(kSteps)); });
+    pool.ParallelFor(threads, [&](int64_t, int) { benchmark::DoNotOptimize(Int8PeakAvx512(kInt8Steps)); });
   }
-  SetRate(state, "ops/s", 2.0 * static_cast<double>(kInt8MacsPerStep * kSteps * threads));
+  SetRate(state, "ops/s", 2.0 * static_cast<double>(kInt8MacsPerStep * kInt8Steps * threads));
 }
 #endif
 
 template <class... Args>
 void Register(const std::string& name, Args... args) {
   benchmark::RegisterBenchmark(name.c_str(), args...)->UseRealTime()->Unit(benchmark::kMillisecond);
+}
+template <class... Args>
+void RegisterInTurn(const std::string& name, Args... args) {
+  benchmark::RegisterBenchmark(name.c_str(), args...)->UseManualTime()->Unit(benchmark::kMillisecond);
 }
 
 void RegisterLimits() {
@@ -168,9 +232,9 @@ void RegisterLimits() {
 
 void RegisterType(const KernelSet* set, TensorType type) {
   const std::string name = std::string(set->name) + "/" + std::string(InfoOf(type).name) + "/";
-  for (int threads : {1, 2}) Register("one_row/" + name + std::to_string(threads), OneRow, set, type, threads);
+  for (int threads : {1, 2}) RegisterInTurn("one_row/" + name + std::to_string(threads), OneRow, set, type, threads);
   for (int64_t n_rows : {4, 16, 64, 256}) {
-    Register("rows/" + name + std::to_string(n_rows), ManyRows, set, type, n_rows);
+    RegisterInTurn("rows/" + name + std::to_string(n_rows), ManyRows, set, type, n_rows);
   }
 }
 
@@ -193,6 +257,7 @@ void RegisterAll() {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  sluice::SharedWeights();  // not within a measurement
   sluice::RegisterAll();
   benchmark::RunSpecifiedBenchmarks();
   return 0;

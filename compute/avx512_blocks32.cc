@@ -1,12 +1,13 @@
 #include "compute/avx512_kernels.h"
 #include "compute/simd_avx512.h"
 #include "compute/simd_blocks32.h"
+#include "compute/simd_tiles.h"
 
 namespace sluice::avx512 {
 namespace {
 
 template <class F>
-constexpr Kernel kKernel = {ActivationFormat::kQ8Block32, PanelMatMul<Avx512, F>};
+constexpr Kernel kKernel = {ActivationFormat::kQ8Block32, TiledMatMul<F>};
 
 }  // namespace
 

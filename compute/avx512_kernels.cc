@@ -13,4 +13,10 @@ void FillAvx512(KernelSet* set) {
   avx512::FillFloats(set);
 }
 
+void FillAvx512Vbmi(KernelSet* set) {
+  FillAvx512(set);
+  set->name = "avx512_vbmi";
+  avx512::FillVbmiCodebooks(set);
+}
+
 }  // namespace sluice

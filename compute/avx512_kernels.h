@@ -1,4 +1,4 @@
-// The parts of FillAvx512, one for each file compiled with AVX-512.
+// The parts of FillAvx512 and FillAvx512Vbmi, one for each file compiled with AVX-512.
 #ifndef SLUICE_COMPUTE_AVX512_KERNELS_H_
 #define SLUICE_COMPUTE_AVX512_KERNELS_H_
 
@@ -10,6 +10,8 @@ void FillKQuants(KernelSet* set);
 void FillBlocks32(KernelSet* set);
 void FillCodebooks(KernelSet* set);
 void FillFloats(KernelSet* set);
+// Of FillAvx512Vbmi.
+void FillVbmiCodebooks(KernelSet* set);
 
 }  // namespace sluice::avx512
 

@@ -32,10 +32,23 @@ constexpr std::array<uint8_t, 128> EvenSigns() {
   return signs;
 }
 
-constexpr int8_t kIq1Levels[] = {-1, 0, 1};
-constexpr int8_t kIq2Levels[] = {8, 25, 43};
-constexpr int8_t kIq3XxsLevels[] = {4, 12, 20, 28, 36, 44, 52, 62};
-constexpr int8_t kIq3SLevels[] = {1, 3, 5, 7, 9, 11, 13, 15};
+// The low and the high part of packed entries, kBits each.
+template <int kBits, size_t kSize>
+constexpr std::array<uint8_t, 2 * kSize> Planes(const uint16_t (&packed)[kSize]) {
+  std::array<uint8_t, 2 * kSize> planes{};
+  for (size_t i = 0; i < kSize; ++i) {
+    planes[i] = static_cast<uint8_t>(packed[i] & ((1 << kBits) - 1));
+    planes[kSize + i] = static_cast<uint8_t>(packed[i] >> kBits);
+  }
+  return planes;
+}
+
+template <size_t kSize>
+constexpr std::array<uint16_t, kSize + 1> WithOneMore(const uint16_t (&packed)[kSize]) {
+  std::array<uint16_t, kSize + 1> entries{};
+  for (size_t i = 0; i < kSize; ++i) entries[i] = packed[i];
+  return entries;
+}
 
 // clang-format off
 constexpr uint16_t kIq1Packed[2048] = {
@@ -385,6 +398,10 @@ alignas(64) constinit const std::array<uint64_t, 512> kIq2XsGrid = Widen<uint64_
 alignas(64) constinit const std::array<uint64_t, 1024> kIq2SGrid = Widen<uint64_t, 2>(kIq2SPacked, kIq2Levels);
 alignas(64) constinit const std::array<uint32_t, 256> kIq3XxsGrid = Widen<uint32_t, 3>(kIq3XxsPacked, kIq3XxsLevels);
 alignas(64) constinit const std::array<uint32_t, 512> kIq3SGrid = Widen<uint32_t, 3>(kIq3SPacked, kIq3SLevels);
+alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq2XxsPlanes = Planes<8>(kIq2XxsPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq3XxsPlanes = Planes<6>(kIq3XxsPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = Planes<6>(kIq3SPacked);
+alignas(64) constinit const std::array<uint16_t, 2048 + 1> kIq1PackedGrid = WithOneMore(kIq1Packed);
 alignas(64) constinit const std::array<uint8_t, 128> kSigns7Bit = EvenSigns();
 
 alignas(16) constinit const std::array<int8_t, 16> kIq4NlValues = {-127, -104, -83, -65, -49, -35, -22, -10,

@@ -19,6 +19,21 @@ extern const std::array<uint32_t, 256> kIq3XxsGrid;
 extern const std::array<uint32_t, 512> kIq3SGrid;
 extern const std::array<uint64_t, 2048> kIq1Grid;  // int8 elements -1, 0, 1; iq1_s and iq1_m
 
+// What the levels of packed entries stand for.
+inline constexpr int8_t kIq1Levels[] = {-1, 0, 1};
+inline constexpr int8_t kIq2Levels[] = {8, 25, 43};
+inline constexpr int8_t kIq3XxsLevels[] = {4, 12, 20, 28, 36, 44, 52, 62};
+inline constexpr int8_t kIq3SLevels[] = {1, 3, 5, 7, 9, 11, 13, 15};
+
+// Packed entries, for look-ups by byte permutation: first the low part of every
+// entry, then the high part. Of iq2_xxs a part is four levels of two bits, of iq3
+// two levels of three bits, the first one in the lowest bits.
+extern const std::array<uint8_t, 2 * 256> kIq2XxsPlanes;
+extern const std::array<uint8_t, 2 * 256> kIq3XxsPlanes;
+extern const std::array<uint8_t, 2 * 512> kIq3SPlanes;
+// Eight levels of two bits; one entry more, so that four bytes may be read at each.
+extern const std::array<uint16_t, 2048 + 1> kIq1PackedGrid;
+
 // A 7-bit sign number to its sign byte: bit j set means element j is negative.
 extern const std::array<uint8_t, 128> kSigns7Bit;
 

@@ -8,12 +8,14 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(SLUICE_HAVE_NEON)
+#include "compute/neon_features.h"
 #endif
 
 namespace sluice {
 namespace {
 
-constexpr int kMaxSets = 3;
+constexpr int kMaxSets = 4;
 
 // The sets that this CPU can run, best first, and views of them.
 struct Registry {
@@ -53,10 +55,15 @@ bool CpuHasAvx512() {
 // In place: the views point into the object.
 void Build(Registry* registry) {
 #ifdef SLUICE_HAVE_AVX512
+  if (CpuHasAvx512() && __builtin_cpu_supports("avx512vbmi")) FillAvx512Vbmi(registry->Add());
   if (CpuHasAvx512()) FillAvx512(registry->Add());
 #endif
 #ifdef SLUICE_HAVE_AVX2
   if (CpuHasAvx2()) FillAvx2(registry->Add());
+#endif
+#ifdef SLUICE_HAVE_NEON
+  if (CpuHasNeonDotProduct() && CpuHasNeonI8mm()) FillNeonI8mm(registry->Add());
+  if (CpuHasNeonDotProduct()) FillNeon(registry->Add());
 #endif
   registry->Add();
 }

@@ -101,21 +101,6 @@ struct Avx512 {
     return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
   }
 
-  // 32 bytes, negated where their bit is set, plus kAdded.
-  template <int kAdded>
-  static void StoreSigned(const uint64_t groups[4], uint32_t signs, uint8_t* to) {
-    const __m256i bytes = Combine(groups);
-    const __m256i with_sign = _mm256_mask_sub_epi8(bytes, signs, _mm256_setzero_si256(), bytes);
-    StoreBytes(to, _mm256_add_epi8(with_sign, _mm256_set1_epi8(kAdded)));
-  }
-  // Bytes -1, 0 and 1 become 8 times that plus 1, or minus 1 where the bit is
-  // set, plus 9.
-  static void StoreWithDelta(const uint64_t groups[4], uint32_t negative, uint8_t* to) {
-    const __m256i eightfold = _mm256_and_si256(_mm256_slli_epi16(Combine(groups), 3), _mm256_set1_epi8(-8));
-    const __m256i codes = _mm256_add_epi8(eightfold, _mm256_set1_epi8(10));
-    StoreBytes(to, _mm256_mask_sub_epi8(codes, negative, codes, _mm256_set1_epi8(2)));
-  }
-
   // From the low half of each lane.
   static Float HalfToFloat(Int a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
   static Float BitsToFloat(Int a) { return _mm512_castsi512_ps(a); }
@@ -129,12 +114,6 @@ struct Avx512 {
   static void StoreFloat(float* out, Float a) { _mm512_storeu_ps(out, a); }
 
  private:
-  // Not through memory: four narrow stores would stall the wide load.
-  static __m256i Combine(const uint64_t groups[4]) {
-    return _mm256_set_epi64x(static_cast<int64_t>(groups[3]), static_cast<int64_t>(groups[2]),
-                             static_cast<int64_t>(groups[1]), static_cast<int64_t>(groups[0]));
-  }
-  static void StoreBytes(uint8_t* to, __m256i bytes) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes); }
   static Int LoadHalves(const uint8_t* low, const uint8_t* high) {
     const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(low));
     const __m256i second = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(high));

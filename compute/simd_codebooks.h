@@ -1,7 +1,7 @@
 // Code-book types as panels; docs/formats.md, compute/simd_panel.h.
 //
-// Look-ups go lane by lane: each output's codes are written out in order, signs
-// applied and offset added, and then transposed like any block of bytes.
+// Look-ups go lane by lane (AVX2; AVX-512 has compute/simd_codebooks_avx512.h): each output's codes are written out in
+// order, signs applied and offset added, and then transposed like any block of bytes.
 #ifndef SLUICE_COMPUTE_SIMD_CODEBOOKS_H_
 #define SLUICE_COMPUTE_SIMD_CODEBOOKS_H_
 

@@ -12,6 +12,8 @@
 #endif
 // For functions whose arrays must become registers of the caller.
 #define SLUICE_INLINE inline __attribute__((always_inline))
+// For inner loops that need all registers: inlined they would share them.
+#define SLUICE_NOINLINE __attribute__((noinline))
 #define SLUICE_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace sluice {

@@ -102,6 +102,8 @@ struct KQuantFormat {
   static constexpr int kOffset = 0;
   static constexpr bool kWide = false;
   static constexpr bool kMinimums = false;
+  static constexpr bool kFoldScales = false;  // codes times sub-scales fit a byte
+  static constexpr bool kArranged = false;    // activations go through Arrange() first
 };
 
 struct FormatQ4K : KQuantFormat {
@@ -217,6 +219,7 @@ SLUICE_INLINE void TwoBitCodes(const typename V::Int (&raw)[8], typename V::Int*
 }
 
 struct FormatQ2K : KQuantFormat {
+  static constexpr bool kFoldScales = true;
   static constexpr int kBytes = 84;
   static constexpr int kMaxCode = 3;
   static constexpr int kGroupDwords = 4;
@@ -245,6 +248,7 @@ struct FormatQ2K : KQuantFormat {
 };
 
 struct FormatQ3K : KQuantFormat {
+  static constexpr bool kFoldScales = true;
   static constexpr int kBytes = 110;
   static constexpr int kMaxCode = 7;
   static constexpr int kOffset = 4;

@@ -18,6 +18,7 @@
 //   kParts         the codes are decoded in as many equal parts
 //   DecodeHeader() scales, units, and what the parts have in common
 //   DecodePart()   the codes of one part
+//   kArranged      whether Arrange() puts activations in the order of the codes
 // Included once by each file of an instruction set; internal
 // linkage, see compute/simd_avx512.h.
 #ifndef SLUICE_COMPUTE_SIMD_PANEL_H_
@@ -42,7 +43,7 @@ template <class V>
 struct Header256 {
   typename V::Int scales[16];    // by group, in the form that V::Products wants
   typename V::Int sum_pairs[8];  // int16 multipliers of group_sums[2 * i] and [2 * i + 1]
-  typename V::Int common[8];     // undecoded bytes that several parts need
+  typename V::Int common[26];    // undecoded bytes that several parts need
   typename V::Float unit;
   typename V::Float min_unit;
 };
@@ -75,22 +76,24 @@ struct Chains {
   typename V::Float minimum;
 };
 
-// What is fetched meanwhile: the same blocks of the panel that follows. So many
-// short streams are more than the hardware foresees.
+// What is fetched meanwhile: the same blocks of a panel that comes later. So
+// many short streams are more than the hardware foresees.
 struct Ahead {
   const uint8_t* bytes;  // null behind the last panel
   size_t stride;
-  int length;
 
-  // A share of the panel's lanes, number `part` of kParts, so that requests
-  // come evenly.
-  template <int kLanes, int kParts>
+  // kBytes of each of a share of the panel's lanes, number `part` of kParts, so
+  // that requests come evenly. Behind the end of a row this does no harm.
+  template <int kLanes, int kParts, int kBytes>
   SLUICE_INLINE void Fetch(int part) const {
     constexpr int kShare = kLanes / kParts;
     if (bytes == nullptr) return;
-    for (int lane = part * kShare; lane < (part + 1) * kShare; ++lane) {
-      const uint8_t* row = bytes + lane * stride;
-      for (int i = 0; i < length; i += 64) __builtin_prefetch(row + i, 0, 2);
+    const uint8_t* row = bytes + part * kShare * stride;
+    SLUICE_UNROLL
+    for (int lane = 0; lane < kShare; ++lane) {
+      SLUICE_UNROLL
+      for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(row + i, 0, 2);
+      row += stride;
     }
   }
 };
@@ -153,15 +156,27 @@ SLUICE_INLINE void ContinueChain(const Header256<V>& header, const Q8Block256& b
   chains->main = V::Fma(V::MulFloat(header.unit, scale), V::ToFloat(sum), chains->main);
 }
 
+// The activations of a block in the order of the codes; `space` is for those of
+// formats that have an order of their own.
+template <class F>
+SLUICE_INLINE const int8_t* ValuesOf(const Q8Block256& block, int8_t* space) {
+  if constexpr (F::kArranged) {
+    F::Arrange(block.values, space);
+    return space;
+  }
+  return block.values;
+}
+
 template <class V, class F, int R>
 void ContinueChains(const Panel256<V>& panel, const Slice& slice, const void* const* rows, Chains<V>* chains) {
   const Q8Block256* blocks[R];
   const int8_t* values[R];
+  alignas(64) int8_t space[R][256];
   typename V::Int sums[R];
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
     blocks[r] = static_cast<const Q8Block256*>(rows[r]) + slice.index;
-    values[r] = blocks[r]->values;
+    values[r] = ValuesOf<F>(*blocks[r], space[r]);
     sums[r] = V::Set1(0);
   }
   AddScaledSums<V, F, R, kCodeDwords>(panel.codes, panel.header.scales, values, sums);
@@ -220,23 +235,23 @@ void ContinueChains(const Panel32<V>& panel, const Slice& slice, const void* con
 }
 
 template <class V, class F, int kPart>
-SLUICE_INLINE void DecodeParts(const Slice& slice, Panel256<V>* panel) {
+SLUICE_INLINE void DecodeParts(const Slice& slice, const Header256<V>& header, typename V::Int* codes) {
   constexpr int kDwords = kCodeDwords / F::kParts;
-  slice.ahead.Fetch<V::kLanes, F::kParts>(kPart);
-  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, panel->header.common, panel->codes + kPart * kDwords);
-  if constexpr (kPart + 1 < F::kParts) DecodeParts<V, F, kPart + 1>(slice, panel);
+  slice.ahead.template Fetch<V::kLanes, F::kParts, F::kBytes>(kPart);
+  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes + kPart * kDwords);
+  if constexpr (kPart + 1 < F::kParts) DecodeParts<V, F, kPart + 1>(slice, header, codes);
 }
 
 template <class V, class F>
 void DecodeSlice(const Slice& slice, Panel256<V>* panel) {
   F::template DecodeHeader<V>(slice.bytes, slice.stride, &panel->header);
-  DecodeParts<V, F, 0>(slice, panel);
+  DecodeParts<V, F, 0>(slice, panel->header, panel->codes);
 }
 
 template <class V, class F>
 void DecodeSlice(const Slice& slice, Panel32<V>* panel) {
   for (int b = 0; b < slice.blocks; ++b) {
-    slice.ahead.Fetch<V::kLanes, Panel32<V>::kBlocks>(b);
+    slice.ahead.template Fetch<V::kLanes, Panel32<V>::kBlocks, Panel32<V>::kBlocks * F::kBytes>(b);
     F::template Decode<V>(slice.bytes + b * F::kBytes, slice.stride, panel->codes[b], &panel->unit[b],
                           &panel->min_unit[b]);
   }
@@ -267,23 +282,24 @@ SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const t
 
 // One row: codes are used as they are decoded and go into no panel.
 template <class V, class F, int kPart>
-SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const Q8Block256& block,
+SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const int8_t* values,
                             typename V::Int* sum) {
   constexpr int kDwords = kCodeDwords / F::kParts;
-  slice.ahead.Fetch<V::kLanes, F::kParts>(kPart);
+  slice.ahead.template Fetch<V::kLanes, F::kParts, F::kBytes>(kPart);
   typename V::Int codes[kDwords];
   F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes);
   const typename V::Int* scales = header.scales + kPart * (kDwords / F::kGroupDwords);
-  *sum = AddScaledSum<V, F, kDwords>(codes, scales, block.values + 4 * kPart * kDwords, *sum);
-  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, block, sum);
+  *sum = AddScaledSum<V, F, kDwords>(codes, scales, values + 4 * kPart * kDwords, *sum);
+  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, values, sum);
 }
 
 template <class V, class F>
 SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* chains) {
   Header256<V> header;
   F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
+  alignas(64) int8_t space[256];
   typename V::Int sum = V::Set1(0);
-  AddParts<V, F, 0>(slice, header, row[slice.index], &sum);
+  AddParts<V, F, 0>(slice, header, ValuesOf<F>(row[slice.index], space), &sum);
   ContinueChain<V, F>(header, row[slice.index], sum, chains);
 }
 
@@ -291,7 +307,7 @@ template <class V, class F>
 SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block32x8* row, Chains<V>* chains) {
   const Q8Block32x8* packs[1] = {row + slice.index};
   for (int b = 0; b < slice.blocks; ++b) {
-    slice.ahead.Fetch<V::kLanes, Panel32<V>::kBlocks>(b);
+    slice.ahead.template Fetch<V::kLanes, Panel32<V>::kBlocks, Panel32<V>::kBlocks * F::kBytes>(b);
     typename V::Int codes[8];
     typename V::Float unit, min_unit;
     F::template Decode<V>(slice.bytes + b * F::kBytes, slice.stride, codes, &unit, &min_unit);
@@ -329,8 +345,7 @@ struct PanelSource {
     const bool last = bytes + 2 * panel_bytes > behind;
     const uint8_t* from = bytes + first * F::kBytes;
     const int taken = static_cast<int>(blocks - first < Panel::kBlocks ? blocks - first : Panel::kBlocks);
-    return {
-        from, stride, first / Panel::kBlocks, taken, {last ? nullptr : from + panel_bytes, stride, taken * F::kBytes}};
+    return {from, stride, first / Panel::kBlocks, taken, {last ? nullptr : from + panel_bytes, stride}};
   }
 };
 
@@ -409,15 +424,22 @@ void ChunkMatMul(const MatMulArgs& args, PanelSource source, int64_t first_row, 
   }
 }
 
+// The first panel.
+template <class V, class F>
+PanelSource SourceOf(const MatMulArgs& args) {
+  PanelSource source;
+  source.bytes = static_cast<const uint8_t*>(args.weights);
+  source.blocks = args.n_in / F::template Panel<V>::kElements;
+  source.stride = static_cast<size_t>(source.blocks * F::kBytes);
+  source.behind = source.bytes + args.n_out * source.stride;
+  return source;
+}
+
 // A MatMulFn.
 template <class V, class F>
 void PanelMatMul(const MatMulArgs& args) {
   using Panel = typename F::template Panel<V>;
-  PanelSource source;
-  source.bytes = static_cast<const uint8_t*>(args.weights);
-  source.blocks = args.n_in / Panel::kElements;
-  source.stride = static_cast<size_t>(source.blocks * F::kBytes);
-  source.behind = source.bytes + args.n_out * source.stride;
+  const PanelSource source = SourceOf<V, F>(args);
   for (int64_t first = 0; first < args.n_rows; first += kChunkRows) {
     const int64_t left = args.n_rows - first;
     const int n_rows = static_cast<int>(left < kChunkRows ? left : kChunkRows);

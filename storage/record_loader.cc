@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "storage/copy_chooser.h"
 #include "storage/load_queue.h"
 
 namespace sluice {
@@ -76,7 +77,9 @@ class RecordLoader::Impl {
     uint64_t needed_end = 0;  // in the file; bytes beyond it are only alignment
     int retries = 0;
     int stalls = 0;
-    bool prefetch = false;  // and nobody waits for it yet
+    bool prefetch = false;   // and nobody waits for it yet
+    uint64_t cut_bytes = 0;  // as cut, from copy
+    int copy = 0;
   };
   // What the consumer has to say about the prefetch under way.
   struct PrefetchOrder {
@@ -105,6 +108,8 @@ class RecordLoader::Impl {
   // Why the load cannot be read at all; OK when it can.
   absl::Status Refusal(const LoadRequest& request) const;
   void CutChunk(int job_index);
+  // 1 when `file` is the copy of another.
+  int CopyOf(int file) const { return mirrors_ > 0 && file >= mirrors_ ? 1 : 0; }
   absl::Status SubmitIssued();
 
   void HandleCompletions(size_t count);
@@ -130,6 +135,7 @@ class RecordLoader::Impl {
   const int depth_;
   const int max_retries_;
   const int prefetch_depth_;
+  const int mirrors_;  // files that have a copy: file + mirrors_
 
   std::vector<Chunk> chunks_;
   std::vector<int> free_chunks_;
@@ -137,6 +143,7 @@ class RecordLoader::Impl {
   std::vector<Job> jobs_;
   std::array<int, kPriorities> cutting_;  // the job being cut at each priority, or -1
   std::vector<BlockRead> reads_;
+  CopyChooser copies_;
   std::vector<BlockCompletion> completions_;
   int active_jobs_ = 0;
   bool hurried_ = false;  // the prefetch goes first
@@ -170,6 +177,7 @@ RecordLoader::Impl::Impl(std::unique_ptr<BlockReader> reader, std::vector<std::s
       depth_(std::max(1, std::min(options.depth, reader_->capacity()))),
       max_retries_(options.max_retries),
       prefetch_depth_(std::max(1, options.prefetch_depth)),
+      mirrors_(static_cast<int>(options.mirrored_files)),
       chunks_(depth_),
       // One more for each priority: a job that is being cut may have no chunk
       // under way.
@@ -390,8 +398,12 @@ void RecordLoader::Impl::CutChunk(int job_index) {
   Chunk& chunk = chunks_[index];
   chunk = Chunk();
   chunk.job = job_index;
+  chunk.cut_bytes = bytes;
   chunk.prefetch = job.prefetch && !hurried_;
-  chunk.read = {slice.file, begin + job.cut_bytes, static_cast<uint32_t>(bytes), job.request.slot + job.slot_offset,
+  const int file = slice.file + (mirrors_ > 0 && copies_.Choose(bytes) == 1 ? mirrors_ : 0);
+  chunk.copy = CopyOf(file);
+  if (mirrors_ > 0) copies_.Submitted(chunk.copy, bytes, NowNs());
+  chunk.read = {file, begin + job.cut_bytes, static_cast<uint32_t>(bytes), job.request.slot + job.slot_offset,
                 static_cast<uint64_t>(index)};
   chunk.needed_end = std::min(begin + job.cut_bytes + bytes, slice.offset + slice.bytes);
   issued_.push_back(index);
@@ -471,6 +483,8 @@ void RecordLoader::Impl::HandleError(Chunk* chunk, int error) {
   if (passing || chunk->retries == max_retries_) return FinishChunk(chunk, ReadError(*chunk, error));
   ++chunk->retries;
   ++retries_made_;
+  if (mirrors_ > 0)
+    chunk->read.file = chunk->read.file >= mirrors_ ? chunk->read.file - mirrors_ : chunk->read.file + mirrors_;
   Resubmit(chunk);
 }
 
@@ -492,6 +506,7 @@ void RecordLoader::Impl::Resubmit(Chunk* chunk) { issued_.push_back(static_cast<
 void RecordLoader::Impl::FinishChunk(Chunk* chunk, absl::Status status) {
   Job& job = jobs_[chunk->job];
   job.status.Update(std::move(status));
+  if (mirrors_ > 0) copies_.Finished(chunk->copy, chunk->cut_bytes, NowNs());
   free_chunks_.push_back(static_cast<int>(chunk - chunks_.data()));
   --job.chunks;
   const bool cut = !job.status.ok() || job.slice == job.request.record->slices.size();

@@ -47,6 +47,10 @@ class RecordLoader {
     // Chunks of a prefetch in flight: what demand may have to wait for. Four of
     // a megabyte keep most drives busy.
     int prefetch_depth = 4;
+    // Files of records; when the reader has twice as many, the second half are
+    // copies of the first, and reads are spread over both by measured speed. A
+    // read that fails is tried again on the other copy. 0: there are no copies.
+    size_t mirrored_files = 0;
   };
 
   // `paths` are those the reader was opened with, for messages; `file_sizes`

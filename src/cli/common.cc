@@ -41,13 +41,16 @@ void AddEngineOptions(CLI::App* app, CommonOptions* options) {
   app->add_option("--io", options->io, "how to read the model")
       ->check(CLI::IsMember({"auto", "uring", "pread", "mmap"}))
       ->capture_default_str();
+  app->add_option("--mirror", options->mirror,
+                  "a second copy of the model, on another drive: reads are spread over both");
   app->add_option("--compute", options->compute, "fast, or the slow float32 reference path")
       ->check(CLI::IsMember({"fast", "float"}))
       ->capture_default_str();
   app->add_option("--kv", options->kv, "type of the KV cache; --compute float keeps it in float32")
       ->check(CLI::IsMember({"f16", "q8_0"}))
       ->capture_default_str();
-  app->add_option("--kernels", options->kernels, "force a kernel set: portable, avx2, avx512 (default: the best)");
+  app->add_option("--kernels", options->kernels,
+                  "force a kernel set: portable, avx2, avx512, avx512_vbmi, neon, neon_i8mm (default: the best)");
   app->add_option("--prompt-chunk", options->chunk_rows, "at most this many prompt tokens of a sequence in one sweep")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
 }
@@ -72,6 +75,7 @@ absl::StatusOr<EngineOptions> MakeEngineOptions(const CommonOptions& options, Pr
   }
   engine.threads = options.threads;
   engine.io = BackendOf(options.io);
+  engine.mirror = options.mirror;
   engine.compute = options.compute == "float" ? ComputeMode::kFloat : ComputeMode::kFast;
   engine.kernel_set = options.kernels;
   engine.kv_type = options.kv == "q8_0" ? KvType::kQ8_0 : KvType::kF16;

@@ -24,6 +24,7 @@ struct CommonOptions {
   std::string compute = "fast";
   std::string kv = "f16";
   std::string kernels;
+  std::string mirror;
   std::string progress = "auto";
   std::string stats = "text";
   int threads = 0;
@@ -35,7 +36,7 @@ struct CommonOptions {
 void AddModelOption(CLI::App* app, CommonOptions* options);
 // --quiet/--progress alone.
 void AddProgressOptions(CLI::App* app, CommonOptions* options);
-// --ram, --threads, --io, --compute, --kernels, --prompt-chunk.
+// --ram, --threads, --io, --mirror, --compute, --kernels, --prompt-chunk.
 void AddEngineOptions(CLI::App* app, CommonOptions* options);
 void AddStatsOption(CLI::App* app, CommonOptions* options);
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "src/model/model_family.h"
+#include "storage/mirror.h"
 #include "storage/system_memory.h"
 
 namespace sluice {
@@ -58,12 +59,21 @@ absl::Status Engine::ReadModel() {
 }
 
 absl::Status Engine::Open() {
-  ASSIGN_OR_RETURN(std::unique_ptr<BlockReader> reader, OpenBlockReader(options_.io, files_.paths(), kReadDepth));
+  std::vector<std::string> paths = files_.paths();
+  std::vector<uint64_t> sizes = files_.file_sizes();
+  const int drives = options_.mirror.empty() ? 1 : 2;
+  if (drives == 2) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> mirrors, FindMirror(files_, options_.mirror));
+    paths.insert(paths.end(), mirrors.begin(), mirrors.end());
+    sizes.insert(sizes.end(), files_.file_sizes().begin(), files_.file_sizes().end());
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<BlockReader> reader, OpenBlockReader(options_.io, paths, drives * kReadDepth));
   if (options_.wrap_reader) reader = options_.wrap_reader(std::move(reader));
   RecordLoader::Options loader_options;
   loader_options.chunk_bytes = kChunkBytes;
-  loader_options.depth = kReadDepth / 2;
-  loader_ = RecordLoader::Start(std::move(reader), files_.paths(), files_.file_sizes(), loader_options);
+  loader_options.depth = drives * kReadDepth / 2;
+  if (drives == 2) loader_options.mirrored_files = files_.paths().size();
+  loader_ = RecordLoader::Start(std::move(reader), std::move(paths), std::move(sizes), loader_options);
   return absl::OkStatus();
 }
 

@@ -47,6 +47,7 @@ struct EngineOptions {
   std::string kernel_set;  // empty: the best
   CallerBytes caller;
   const std::atomic<bool>* stop = nullptr;
+  std::string mirror;                   // a second copy of the model, on another drive; empty: none
   bool prefetch = true;                 // guess the next layer's experts while the drive would idle
   RoutingObserver* observer = nullptr;  // told what rows chose; outlives the engine
   // Told the plan before anything large is allocated.

@@ -112,6 +112,17 @@ TEST_CASE("the registry lists distinct sets with portable last and finds each by
   CHECK(FindKernelSet("neon9000") == nullptr);
 }
 
+#if defined(__aarch64__)
+TEST_CASE("the matrix instructions of arm64 come before the dot product and never without it") {
+  const auto sets = AvailableKernelSets();
+  std::vector<std::string> names;
+  for (const KernelSet* set : sets) names.push_back(std::string(set->name));
+  const std::vector<std::string> all = {"neon_i8mm", "neon", "portable"};
+  REQUIRE(names.size() <= all.size());
+  CHECK(std::equal(names.rbegin(), names.rend(), all.rbegin()));
+}
+#endif
+
 TEST_CASE("every set has all types, in the format that the type demands") {
   REQUIRE(WeightTypes().size() == kWeightTypes);
   for (const KernelSet* set : AllSets()) {
@@ -153,6 +164,39 @@ TEST_CASE("products have the portable bits in every set, for all lengths and row
   }
   CHECK(covered.size() == kWeightTypes);
   CHECK(products >= AllSets().size() * kWeightTypes * 4 * 6);
+}
+
+// Tiles, panels and chunks of every set end somewhere between these.
+TEST_CASE("products have the portable bits on both sides of where a tile, a panel or a chunk of rows ends") {
+  size_t products = 0;
+  for (TensorType type : {TensorType::kQ4K, TensorType::kQ6K, TensorType::kQ5_1, TensorType::kF16}) {
+    for (int64_t n_out : {3, 4, 5, 15, 17, 33}) {
+      for (int64_t n_rows : {4, 5, 9, 63, 65, 66}) {
+        const std::vector<uint8_t> blocks = RandomRows(type, 256, n_out, static_cast<uint32_t>(n_rows));
+        const Product product(type, Portable().For(type).format, 256, n_out, n_rows, blocks);
+        for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
+        ++products;
+      }
+    }
+  }
+  CHECK(products == 4 * 6 * 6);
+}
+
+// Pairs of panels, groups of pairs and slices of blocks, all with a rest.
+TEST_CASE("products of many rows have the portable bits in tiles that end in rests of every kind") {
+  size_t products = 0;
+  for (TensorType type : WeightTypes()) {
+    const int64_t n_in = InfoOf(type).block_elements == 256 ? 768 : 544;
+    for (int64_t n_out : {32, 97}) {
+      for (int64_t n_rows : {25, 90}) {
+        const std::vector<uint8_t> blocks = RandomRows(type, n_in, n_out, static_cast<uint32_t>(n_rows));
+        const Product product(type, Portable().For(type).format, n_in, n_out, n_rows, blocks);
+        for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
+        ++products;
+      }
+    }
+  }
+  CHECK(products == kWeightTypes * 2 * 2);
 }
 
 TEST_CASE("products of blocks with wild scales have the portable bits too") {

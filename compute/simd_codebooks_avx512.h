@@ -1,0 +1,362 @@
+// Code-book types as panels with AVX-512: look-ups by gathers, all outputs at once.
+//
+// The fields of a block are transposed first, so that a lane has the indices
+// and signs of its output; eight-byte entries are gathered for eight outputs
+// and parted into dwords. Constants of the formats are those of
+// compute/simd_codebooks.h.
+#ifndef SLUICE_COMPUTE_SIMD_CODEBOOKS_AVX512_H_
+#define SLUICE_COMPUTE_SIMD_CODEBOOKS_AVX512_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "compute/codebooks.h"
+#include "compute/simd_avx512.h"
+#include "compute/simd_codebooks.h"
+#include "compute/simd_kquants.h"
+#include "compute/simd_panel.h"
+
+namespace sluice {
+namespace {
+
+using Lanes = __m512i;  // a dword of each of sixteen outputs
+
+SLUICE_INLINE Lanes Bits(Lanes a, int32_t mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
+// Byte kByte of each lane.
+template <int kByte>
+SLUICE_INLINE Lanes ByteOf(Lanes a) {
+  return Bits(_mm512_srli_epi32(a, 8 * kByte), 0xff);
+}
+
+// A gather keeps lanes that are masked out: without the zeros it would wait for
+// whatever was in its register.
+SLUICE_INLINE __m512i GatherEight(__m256i indices, const void* table) {
+  return _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, indices, table, 8);
+}
+
+// Entries of eight bytes as two dwords of codes.
+template <class Table>
+SLUICE_INLINE void LookupEight(const Table& table, Lanes indices, Lanes* codes) {
+  const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  const __m512i odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+  const __m512i low = GatherEight(_mm512_castsi512_si256(indices), &table);
+  const __m512i high = GatherEight(_mm512_extracti64x4_epi64(indices, 1), &table);
+  codes[0] = _mm512_permutex2var_epi32(low, even, high);
+  codes[1] = _mm512_permutex2var_epi32(low, odd, high);
+}
+// Entries of four bytes.
+template <class Table>
+SLUICE_INLINE Lanes LookupFour(const Table& table, Lanes indices) {
+  return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, indices, &table, 4);
+}
+
+// Magnitudes of group kGroup become signed, plus kOffset; its sign bits are byte kGroup.
+template <int kOffset, int kGroup>
+SLUICE_INLINE void ApplySigns(Lanes signs, Lanes* codes) {
+  const __m512i spread = Avx512::ShuffleBytes<kGroup, kGroup, kGroup, kGroup>(signs);
+  const __m512i offset = _mm512_set1_epi8(kOffset);
+  const __mmask64 low = _mm512_test_epi8_mask(spread, _mm512_set1_epi32(0x08040201));
+  const __mmask64 high = _mm512_test_epi8_mask(spread, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u)));
+  codes[0] = _mm512_mask_sub_epi8(_mm512_add_epi8(codes[0], offset), low, offset, codes[0]);
+  codes[1] = _mm512_mask_sub_epi8(_mm512_add_epi8(codes[1], offset), high, offset, codes[1]);
+}
+template <int kOffset>
+SLUICE_INLINE void ApplyAllSigns(Lanes signs, Lanes* codes) {
+  ApplySigns<kOffset, 0>(signs, codes);
+  ApplySigns<kOffset, 1>(signs, codes + 2);
+  ApplySigns<kOffset, 2>(signs, codes + 4);
+  ApplySigns<kOffset, 3>(signs, codes + 6);
+}
+
+// Seven sign bits in each byte; the eighth makes their number even.
+SLUICE_INLINE Lanes WithEighthSign(Lanes sevens) {
+  alignas(16) static constexpr uint8_t kParity[16] = {0,    0x80, 0x80, 0,    0x80, 0,    0,    0x80,
+                                                      0x80, 0,    0,    0x80, 0,    0x80, 0x80, 0};
+  const __m512i folded = Bits(_mm512_xor_si512(sevens, _mm512_srli_epi32(sevens, 4)), 0x0f0f0f0f);
+  return _mm512_or_si512(sevens, Avx512::Lookup(reinterpret_cast<const int8_t*>(kParity), folded));
+}
+// The low 28 bits of each lane, as four sign bytes.
+SLUICE_INLINE Lanes SignsOfSevens(Lanes words) {
+  Lanes spread = Avx512::Merge(_mm512_set1_epi32(0x7f), words, _mm512_slli_epi32(words, 1));
+  spread = Avx512::Merge(_mm512_set1_epi32(0x7fff), spread, _mm512_slli_epi32(words, 2));
+  spread = Avx512::Merge(_mm512_set1_epi32(0x7fffff), spread, _mm512_slli_epi32(words, 3));
+  return WithEighthSign(Bits(spread, 0x7f7f7f7f));
+}
+
+SLUICE_INLINE Lanes OddScales(Lanes bytes) {
+  return _mm512_or_si512(_mm512_add_epi8(bytes, bytes), _mm512_set1_epi8(1));
+}
+// The nibbles of two bytes, kByte and the one after it, as four bytes.
+template <int kByte>
+SLUICE_INLINE Lanes NibblesOf(Lanes bytes) {
+  const __m512i twice = Avx512::ShuffleBytes<kByte, kByte, kByte + 1, kByte + 1>(bytes);
+  return Bits(Avx512::Merge(_mm512_set1_epi32(0x00ff00ff), twice, _mm512_srli_epi32(twice, 4)), 0x0f0f0f0f);
+}
+
+using Header = Header256<Avx512>;
+
+// Of a sub-block of 32.
+SLUICE_INLINE void SetWideScale(Lanes scale, int b, Header* header) {
+  header->scales[b] = scale;
+  header->sum_pairs[b] = _mm512_or_si512(scale, _mm512_slli_epi32(scale, 16));
+}
+// Four sub-blocks of 16, a byte each.
+template <class F>
+SLUICE_INLINE void SetNarrowScales(Lanes bytes, int first, Header* header) {
+  SetScales<Avx512, F>(bytes, header->scales + first);
+  SetPairs<Avx512>(bytes, header->sum_pairs + first / 2);
+}
+// Sixteen nibbles, eight bytes from `bytes` on.
+template <class F>
+SLUICE_INLINE void SetNibbleScales(const uint8_t* bytes, size_t stride, Header* header) {
+  const Lanes low = Avx512::GatherDwords(bytes, stride), high = Avx512::GatherDwords(bytes + 4, stride);
+  SetNarrowScales<F>(OddScales(NibblesOf<0>(low)), 0, header);
+  SetNarrowScales<F>(OddScales(NibblesOf<2>(low)), 4, header);
+  SetNarrowScales<F>(OddScales(NibblesOf<0>(high)), 8, header);
+  SetNarrowScales<F>(OddScales(NibblesOf<2>(high)), 12, header);
+}
+
+// Row names the constants of a format.
+template <class Row>
+struct GridFormat : KQuantFormat {
+  static constexpr int kBytes = Row::kBytes;
+  static constexpr int kOffset = Row::kMagnitude;
+  static constexpr int kMaxCode = 2 * Row::kMagnitude;
+  static constexpr int kGroupDwords = Row::kGroupDwords;
+  static constexpr int kParts = 8;  // sub-blocks of 32
+
+ protected:
+  static SLUICE_INLINE void SetUnit(Lanes halves, Header* header) {
+    header->unit = _mm512_mul_ps(Avx512::HalfToFloat(halves), _mm512_set1_ps(Row::kUnitFactor));
+  }
+  static SLUICE_INLINE void SetUnitAt(const uint8_t* bytes, size_t stride, Header* header) {
+    SetUnit(Avx512::GatherDwords(bytes, stride), header);
+  }
+};
+
+struct GridIq2Xxs : GridFormat<RowIq2Xxs> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes + 2, stride, header->common);
+    V::Transpose32(bytes + 34, stride, header->common + 8);
+    SetUnitAt(bytes, stride, header);
+    for (int b = 0; b < 8; ++b) {
+      SetWideScale(Bits(OddScales(_mm512_srli_epi32(header->common[2 * b + 1], 28)), 0xff), b, header);
+    }
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    const Lanes indices = common[2 * kPart];
+    LookupEight(kIq2XxsGrid, ByteOf<0>(indices), codes);
+    LookupEight(kIq2XxsGrid, ByteOf<1>(indices), codes + 2);
+    LookupEight(kIq2XxsGrid, ByteOf<2>(indices), codes + 4);
+    LookupEight(kIq2XxsGrid, ByteOf<3>(indices), codes + 6);
+    ApplyAllSigns<kOffset>(SignsOfSevens(common[2 * kPart + 1]), codes);
+  }
+};
+
+struct GridIq2Xs : GridFormat<RowIq2Xs> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes + 2, stride, header->common);
+    V::Transpose32(bytes + 34, stride, header->common + 8);
+    SetUnitAt(bytes, stride, header);
+    SetNibbleScales<GridIq2Xs>(bytes + 66, stride, header);
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    const Lanes first = common[2 * kPart], second = common[2 * kPart + 1];
+    LookupEight(kIq2XsGrid, Bits(first, 511), codes);
+    LookupEight(kIq2XsGrid, Bits(_mm512_srli_epi32(first, 16), 511), codes + 2);
+    LookupEight(kIq2XsGrid, Bits(second, 511), codes + 4);
+    LookupEight(kIq2XsGrid, Bits(_mm512_srli_epi32(second, 16), 511), codes + 6);
+    const Lanes sevens =
+        _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(first), Avx512::ShuffleBytes<-1, -1, 1, 3>(second));
+    ApplyAllSigns<kOffset>(WithEighthSign(Bits(_mm512_srli_epi32(sevens, 1), 0x7f7f7f7f)), codes);
+  }
+};
+
+struct GridIq2S : GridFormat<RowIq2S> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes + 2, stride, header->common);
+    V::Transpose32(bytes + 34, stride, header->common + 8);
+    header->common[16] = V::GatherDwords(bytes + 66, stride);
+    header->common[17] = V::GatherDwords(bytes + 70, stride);
+    SetUnitAt(bytes, stride, header);
+    SetNibbleScales<GridIq2S>(bytes + 74, stride, header);
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    const Lanes low = common[kPart];
+    const Lanes high = ByteOf<kPart % 4>(common[16 + kPart / 4]);
+    const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x300)); };
+    LookupEight(kIq2SGrid, index(ByteOf<0>(low), _mm512_slli_epi32(high, 8)), codes);
+    LookupEight(kIq2SGrid, index(ByteOf<1>(low), _mm512_slli_epi32(high, 6)), codes + 2);
+    LookupEight(kIq2SGrid, index(ByteOf<2>(low), _mm512_slli_epi32(high, 4)), codes + 4);
+    LookupEight(kIq2SGrid, index(ByteOf<3>(low), _mm512_slli_epi32(high, 2)), codes + 6);
+    ApplyAllSigns<kOffset>(common[8 + kPart], codes);
+  }
+};
+
+struct GridIq3Xxs : GridFormat<RowIq3Xxs> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes + 2, stride, header->common);
+    V::Transpose32(bytes + 34, stride, header->common + 8);
+    V::Transpose32(bytes + 66, stride, header->common + 16);
+    SetUnitAt(bytes, stride, header);
+    for (int b = 0; b < 8; ++b) {
+      SetWideScale(Bits(OddScales(_mm512_srli_epi32(header->common[16 + b], 28)), 0xff), b, header);
+    }
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    SLUICE_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const Lanes indices = common[2 * kPart + i];
+      codes[4 * i] = LookupFour(kIq3XxsGrid, ByteOf<0>(indices));
+      codes[4 * i + 1] = LookupFour(kIq3XxsGrid, ByteOf<1>(indices));
+      codes[4 * i + 2] = LookupFour(kIq3XxsGrid, ByteOf<2>(indices));
+      codes[4 * i + 3] = LookupFour(kIq3XxsGrid, ByteOf<3>(indices));
+    }
+    ApplyAllSigns<kOffset>(SignsOfSevens(common[16 + kPart]), codes);
+  }
+};
+
+struct GridIq3S : GridFormat<RowIq3S> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes + 2, stride, header->common);
+    V::Transpose32(bytes + 34, stride, header->common + 8);
+    V::Transpose32(bytes + 74, stride, header->common + 16);
+    header->common[24] = V::GatherDwords(bytes + 66, stride);
+    header->common[25] = V::GatherDwords(bytes + 70, stride);
+    SetUnitAt(bytes, stride, header);
+    const Lanes nibbles = V::GatherDwords(bytes + 106, stride);
+    for (int b = 0; b < 8; ++b) {
+      const Lanes nibble = Bits(_mm512_srlv_epi32(nibbles, _mm512_set1_epi32(4 * b)), 0x0f);
+      SetWideScale(Bits(OddScales(nibble), 0xff), b, header);
+    }
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    const Lanes high = ByteOf<kPart % 4>(common[24 + kPart / 4]);
+    const auto lookup = [&](Lanes byte, Lanes shifted) {
+      return LookupFour(kIq3SGrid, _mm512_or_si512(byte, Bits(shifted, 0x100)));
+    };
+    const Lanes first = common[2 * kPart], second = common[2 * kPart + 1];
+    codes[0] = lookup(ByteOf<0>(first), _mm512_slli_epi32(high, 8));
+    codes[1] = lookup(ByteOf<1>(first), _mm512_slli_epi32(high, 7));
+    codes[2] = lookup(ByteOf<2>(first), _mm512_slli_epi32(high, 6));
+    codes[3] = lookup(ByteOf<3>(first), _mm512_slli_epi32(high, 5));
+    codes[4] = lookup(ByteOf<0>(second), _mm512_slli_epi32(high, 4));
+    codes[5] = lookup(ByteOf<1>(second), _mm512_slli_epi32(high, 3));
+    codes[6] = lookup(ByteOf<2>(second), _mm512_slli_epi32(high, 2));
+    codes[7] = lookup(ByteOf<3>(second), _mm512_slli_epi32(high, 1));
+    ApplyAllSigns<kOffset>(common[16 + kPart], codes);
+  }
+};
+
+// Bytes -1, 0 and 1 become eight times that plus 8, plus `delta`: 2, or 0 where
+// the delta is negative.
+SLUICE_INLINE void AddDelta(Lanes delta, Lanes* codes) {
+  alignas(16) static constexpr int8_t kEightfold[16] = {8, 16};
+  codes[0] = _mm512_add_epi8(Avx512::Lookup(kEightfold, codes[0]), delta);
+  codes[1] = _mm512_add_epi8(Avx512::Lookup(kEightfold, codes[1]), delta);
+}
+
+// 2 in every byte, or 0 where kBit is set.
+template <int kBit>
+SLUICE_INLINE Lanes DeltaOf(Lanes words) {
+  const __mmask16 negative = _mm512_test_epi32_mask(words, _mm512_set1_epi32(kBit));
+  return _mm512_mask_blend_epi32(negative, _mm512_set1_epi8(2), _mm512_setzero_si512());
+}
+
+struct GridIq1S : GridFormat<RowIq1S> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes + 2, stride, header->common);
+    V::Transpose16(bytes + 34, stride, header->common + 8);
+    SetUnitAt(bytes, stride, header);
+    for (int b = 0; b < 8; b += 2) {
+      const Lanes words = header->common[8 + b / 2];
+      SetWideScale(Bits(OddScales(Bits(_mm512_srli_epi32(words, 12), 7)), 0xff), b, header);
+      SetWideScale(Bits(OddScales(Bits(_mm512_srli_epi32(words, 28), 7)), 0xff), b + 1, header);
+    }
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    const Lanes words = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
+    const Lanes delta = DeltaOf<0x8000>(words);
+    Lanes indices[4];
+    Indices<kPart>(common, words, indices);
+    SLUICE_UNROLL
+    for (int l = 0; l < 4; ++l) {
+      LookupEight(kIq1Grid, indices[l], codes + 2 * l);
+      AddDelta(delta, codes + 2 * l);
+    }
+  }
+
+ protected:
+  template <int kPart>
+  static SLUICE_INLINE void Indices(const Lanes* common, Lanes words, Lanes* indices) {
+    const Lanes low = common[kPart];
+    const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x700)); };
+    indices[0] = index(ByteOf<0>(low), _mm512_slli_epi32(words, 8));
+    indices[1] = index(ByteOf<1>(low), _mm512_slli_epi32(words, 5));
+    indices[2] = index(ByteOf<2>(low), _mm512_slli_epi32(words, 2));
+    indices[3] = index(ByteOf<3>(low), _mm512_srli_epi32(words, 1));
+  }
+};
+
+struct GridIq1M : GridFormat<RowIq1M> {
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
+    V::Transpose32(bytes, stride, header->common);
+    V::Transpose16(bytes + 32, stride, header->common + 8);
+    SetUnit(UnitBits<Avx512, RowIq1M>(bytes, stride), header);
+    const Lanes low = V::GatherDwords(bytes + 48, stride), high = V::GatherDwords(bytes + 52, stride);
+    SetNarrowScales<GridIq1M>(Threes(low), 0, header);
+    SetNarrowScales<GridIq1M>(Threes(_mm512_srli_epi32(low, 16)), 4, header);
+    SetNarrowScales<GridIq1M>(Threes(high), 8, header);
+    SetNarrowScales<GridIq1M>(Threes(_mm512_srli_epi32(high, 16)), 12, header);
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    const Lanes nibbles = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
+    Lanes indices[4];
+    Indices<kPart>(common, nibbles, indices);
+    SLUICE_UNROLL
+    for (int l = 0; l < 4; ++l) LookupEight(kIq1Grid, indices[l], codes + 2 * l);
+    AddDelta(DeltaOf<0x8>(nibbles), codes);
+    AddDelta(DeltaOf<0x80>(nibbles), codes + 2);
+    AddDelta(DeltaOf<0x800>(nibbles), codes + 4);
+    AddDelta(DeltaOf<0x8000>(nibbles), codes + 6);
+  }
+
+ protected:
+  template <int kPart>
+  static SLUICE_INLINE void Indices(const Lanes* common, Lanes nibbles, Lanes* indices) {
+    const Lanes low = common[kPart];
+    const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x700)); };
+    indices[0] = index(ByteOf<0>(low), _mm512_slli_epi32(nibbles, 8));
+    indices[1] = index(ByteOf<1>(low), _mm512_slli_epi32(nibbles, 4));
+    indices[2] = index(ByteOf<2>(low), nibbles);
+    indices[3] = index(ByteOf<3>(low), _mm512_srli_epi32(nibbles, 4));
+  }
+
+ private:
+  // Four scales of three bits.
+  static SLUICE_INLINE Lanes Threes(Lanes words) {
+    Lanes bytes = Bits(words, 7);
+    bytes = _mm512_or_si512(bytes, Bits(_mm512_slli_epi32(words, 5), 0x0700));
+    bytes = _mm512_or_si512(bytes, Bits(_mm512_slli_epi32(words, 10), 0x070000));
+    return OddScales(_mm512_or_si512(bytes, Bits(_mm512_slli_epi32(words, 15), 0x07000000)));
+  }
+};
+
+}  // namespace
+}  // namespace sluice
+
+#endif  // SLUICE_COMPUTE_SIMD_CODEBOOKS_AVX512_H_
