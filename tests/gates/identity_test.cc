@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <functional>
+#include <memory>
 
 #include "storage/faulty_block_reader.h"
 #include "tests/gates/harness.h"
@@ -177,6 +178,50 @@ TEST_CASE("the float path gives the same logits streamed and resident") {
   const GateRun run = MustRun(path, prompts, streamed);
   CHECK(SameBits(run.logits, MustRun(path, prompts, resident).logits));
   CHECK(run.counters.pool.evictions > 0);
+}
+
+// Counts the reads of each copy.
+class CountingReader final : public BlockReader {
+ public:
+  CountingReader(std::unique_ptr<BlockReader> reader, int originals, uint64_t (*counts)[2])
+      : reader_(std::move(reader)), originals_(originals), counts_(counts) {}
+  absl::string_view name() const override { return reader_->name(); }
+  bool direct_io() const override { return reader_->direct_io(); }
+  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
+  int capacity() const override { return reader_->capacity(); }
+  absl::Status Submit(absl::Span<const BlockRead> reads) override {
+    for (const BlockRead& read : reads) ++(*counts_)[read.file >= originals_];
+    return reader_->Submit(reads);
+  }
+  absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override { return reader_->Reap(out); }
+  void Wake() override { reader_->Wake(); }
+  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
+  const uint8_t* Mapped(int /*file*/) const override { return nullptr; }
+
+ private:
+  std::unique_ptr<BlockReader> reader_;
+  int originals_;
+  uint64_t (*counts_)[2];
+};
+
+TEST_CASE("logits are the same when two copies are read, one of which has a place that cannot be") {
+  ForEachModel([](const auto& path, const auto& prompts, const auto& baseline) {
+    uint64_t counts[2] = {0, 0};
+    GateConditions conditions = Streamed();
+    conditions.engine.mirror = path;
+    conditions.engine.wrap_reader = [&](std::unique_ptr<BlockReader> reader) {
+      FaultScript script;
+      script.fail_read = 40;
+      script.persistent = true;
+      return std::make_unique<CountingReader>(std::make_unique<FaultyBlockReader>(std::move(reader), script), 1,
+                                              &counts);
+    };
+    const GateRun run = MustRun(path, prompts, conditions);
+    CHECK(SameBits(run.logits, baseline));
+    CHECK(run.counters.io.retries > 0);
+    CHECK(counts[0] > 50);
+    CHECK(counts[1] > 50);
+  });
 }
 
 }  // namespace
