@@ -23,7 +23,8 @@ class EvictionPolicy {
 
 // EV: the expected distance to the next use,
 //   (layers until `layer` comes round again) + layers x (1/p - 1),
-// where p mixes an exponential average of use per (layer, expert) with recency.
+// where p mixes averages of use per (layer, expert), from recency to popularity,
+// with what came next when routing last went as it does now (RoutingEchoes).
 // Below one token's cycle LRU hits nothing; this keeps what is likely and near.
 // `layers` are the MoE layers 0 .. layers-1 of this numbering.
 std::unique_ptr<EvictionPolicy> MakeExpectedDistancePolicy(int layers, int experts);

@@ -27,6 +27,7 @@ ExpertPool::Impl::Impl(Options options, RecordLoader* loader, std::unique_ptr<Ev
       loader_(loader),
       alignment_(loader->alignment_bytes()),
       mapped_(loader->reader().Mapped(0) != nullptr),
+      stop_(options.stop),
       policy_(std::move(policy)),
       slot_of_(records_.size(), -1),
       stages_(static_cast<size_t>(experts_), Stage::kNone),
@@ -308,14 +309,17 @@ int ExpertPool::Impl::PopDeliverable() {
 
 absl::Status ExpertPool::Impl::AwaitDeliverable(int* expert) {
   int64_t waiting_since_ns = 0;
+  absl::Status stopped;
   for (*expert = PopDeliverable(); failure_.ok() && *expert < 0; *expert = PopDeliverable()) {
     GrantAll(loading_ == 0);
     SLUICE_CHECK(loading_ > 0 || guess_loading_ >= 0);  // else the consumer holds every slot and waits for itself
     if (waiting_since_ns == 0) waiting_since_ns = NowNs();
-    news_.Wait(&mutex_);
+    stopped = stop_.Check();
+    if (!stopped.ok()) break;
+    stop_.Wait(&news_, &mutex_);
   }
   if (waiting_since_ns != 0) counters_.stall_ns += NowNs() - waiting_since_ns;
-  return failure_;
+  return failure_.ok() ? stopped : failure_;
 }
 
 absl::StatusOr<ExpertPool::Impl::Ready> ExpertPool::Impl::NextReady() {

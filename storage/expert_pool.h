@@ -10,6 +10,7 @@
 #ifndef SLUICE_STORAGE_EXPERT_POOL_H_
 #define SLUICE_STORAGE_EXPERT_POOL_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -78,6 +79,8 @@ class ExpertPool {
     std::vector<Record> records;
     // Ascending slot_bytes. A record lives in the smallest class that fits it.
     std::vector<SizeClass> classes;
+    // Raised: NextReady waits no longer, however long the drive takes.
+    const std::atomic<bool>* stop = nullptr;
   };
 
   // The size classes these records need, with 0 slots each: records with equal
@@ -99,7 +102,7 @@ class ExpertPool {
   absl::Status Demand(int layer, absl::Span<const int> experts, Delivery delivery);
   // The next expert in delivery order, or nullopt when the union is done.
   // Blocks while none is ready. A failed read ends the demand with its Status,
-  // which every call repeats until Cancel.
+  // which every call repeats until Cancel; a raised stop flag is a Cancelled one.
   absl::StatusOr<absl::optional<Lease>> NextReady();
   // Guesses of what the next demand, that of `layer`, will hold, best first: read
   // one after the other while the drive has nothing better to do, into slots

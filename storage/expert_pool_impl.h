@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/aligned_buffer.h"
 #include "base/mutex.h"
+#include "base/stop_flag.h"
 #include "storage/expert_pool.h"
 
 namespace sluice {
@@ -128,6 +129,7 @@ class ExpertPool::Impl final : public LoadSink {
   RecordLoader* const loader_;
   const uint32_t alignment_;
   const bool mapped_;
+  const StopFlag stop_;
 
   mutable Mutex mutex_;
   CondVar news_;

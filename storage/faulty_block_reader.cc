@@ -29,7 +29,8 @@ absl::StatusOr<size_t> FaultyBlockReader::Reap(absl::Span<BlockCompletion> out) 
     return absl::UnavailableError("the reader refuses to reap on purpose");
   }
   for (;;) {
-    const bool enough = held_.size() > script_.hold_back || flying_.empty();
+    const bool enough = (held_.size() > script_.hold_back || flying_.empty()) && !Stalls();
+    stalled_reads_.store(Stalls() ? held_.size() + flying_.size() : 0, std::memory_order_relaxed);
     if (enough && !held_.empty()) return Release(out);
     ASSIGN_OR_RETURN(const size_t count, reader_->Reap(absl::MakeSpan(arrivals_)));
     if (count == 0) return 0;  // woken; what is held stays held
@@ -39,6 +40,11 @@ absl::StatusOr<size_t> FaultyBlockReader::Reap(absl::Span<BlockCompletion> out) 
       flying_.erase(flying);
     }
   }
+}
+
+void FaultyBlockReader::EndStall() {
+  stall_ended_.store(true);
+  reader_->Wake();
 }
 
 bool FaultyBlockReader::Fails(const Flying& flying) {

@@ -1,8 +1,8 @@
 // A reader that fails on purpose, the same way every time.
 //
 // Wraps another reader and follows a script: errors, short reads, completions
-// held back and released out of order. Delays are counted in reads, never in
-// time. The order in which the wrapped reader completes is its own.
+// held back and released out of order, a drive that stalls. Delays are counted
+// in reads or end by a call, never by time. The order in which the wrapped reader completes is its own.
 #ifndef SLUICE_STORAGE_FAULTY_BLOCK_READER_H_
 #define SLUICE_STORAGE_FAULTY_BLOCK_READER_H_
 
@@ -32,6 +32,9 @@ struct FaultScript {
   // Completions are held back until this many wait or nothing else is in
   // flight, then some of them are released in random order. 0: no reordering.
   size_t hold_back = 0;
+  // Nothing completes from this read on until EndStall; earlier ones in flight
+  // are held back too.
+  uint64_t stall_read = 0;
   // From this call on Submit or Reap fails as if the reader were broken.
   uint64_t break_submit = 0;
   uint64_t break_reap = 0;
@@ -52,10 +55,15 @@ class FaultyBlockReader final : public BlockReader {
   // Never maps: the point is that reads go through Submit.
   const uint8_t* Mapped(int /*file*/) const override { return nullptr; }
 
+  // The drive goes on, for good. Any thread.
+  void EndStall();
+
   // What has happened so far; any thread.
   uint64_t reads() const { return reads_.load(std::memory_order_relaxed); }
   uint64_t errors() const { return errors_.load(std::memory_order_relaxed); }
   uint64_t shortened() const { return shortened_.load(std::memory_order_relaxed); }
+  // Reads under way on a drive that stalls.
+  size_t stalled_reads() const { return stalled_reads_.load(std::memory_order_relaxed); }
   uint64_t reordered() const { return reordered_.load(std::memory_order_relaxed); }
   // Where the read `fail_read` lay; valid once errors() > 0.
   int failed_file() const { return failed_file_.load(std::memory_order_relaxed); }
@@ -67,6 +75,7 @@ class FaultyBlockReader final : public BlockReader {
     uint64_t number;
   };
 
+  bool Stalls() const { return script_.stall_read != 0 && reads() >= script_.stall_read && !stall_ended_.load(); }
   bool Fails(const Flying& flying);
   // What the user is told of a completed read.
   BlockCompletion Spoil(const Flying& flying, int32_t result);
@@ -80,6 +89,8 @@ class FaultyBlockReader final : public BlockReader {
   std::vector<BlockCompletion> arrivals_;
   uint64_t submits_ = 0;
   uint64_t reaps_ = 0;
+  std::atomic<bool> stall_ended_{false};
+  std::atomic<size_t> stalled_reads_{0};
   std::atomic<uint64_t> reads_{0};
   std::atomic<uint64_t> errors_{0};
   std::atomic<uint64_t> shortened_{0};

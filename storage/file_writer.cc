@@ -24,22 +24,35 @@ absl::Status Errno(absl::string_view what, const std::string& path) {
 }
 
 // Renaming over a device or a folder would take it away.
-absl::Status CheckTarget(const std::string& path) {
+bool CanBeReplaced(const std::string& path) {
   struct stat info;
-  if (stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(path, " is not an ordinary file; give the name of a file to write"));
+  return stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode);
 }
 
 }  // namespace
 
 absl::StatusOr<FileWriter> FileWriter::Create(const std::string& path) {
-  RETURN_IF_ERROR(CheckTarget(path));
+  if (!CanBeReplaced(path)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " is not an ordinary file; give the name of a file to write"));
+  }
   FileWriter writer;
   writer.path_ = path;
   writer.partial_path_ = path + ".partial";
-  writer.fd_ = open(writer.partial_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (writer.fd_ < 0) return Errno("create", writer.partial_path_);
+  RETURN_IF_ERROR(writer.Open(O_RDWR | O_CREAT | O_TRUNC));
   return writer;
+}
+
+absl::StatusOr<FileWriter> FileWriter::CreateOrOpen(const std::string& path) {
+  if (CanBeReplaced(path)) return Create(path);
+  FileWriter writer;
+  writer.path_ = writer.partial_path_ = path;
+  RETURN_IF_ERROR(writer.Open(O_WRONLY));
+  return writer;
+}
+
+absl::Status FileWriter::Open(int flags) {
+  fd_ = open(partial_path_.c_str(), flags | O_CLOEXEC, 0644);
+  return fd_ < 0 ? Failed("create") : absl::OkStatus();
 }
 
 FileWriter& FileWriter::operator=(FileWriter&& other) noexcept {
@@ -57,7 +70,7 @@ FileWriter::~FileWriter() { Discard(); }
 void FileWriter::Discard() {
   if (fd_ < 0) return;
   close(std::exchange(fd_, -1));
-  unlink(partial_path_.c_str());
+  if (!in_place()) unlink(partial_path_.c_str());
 }
 
 absl::Status FileWriter::Failed(absl::string_view what) const { return Errno(what, partial_path_); }
@@ -109,6 +122,7 @@ absl::StatusOr<uint64_t> FileWriter::FreeBytes() const {
 
 absl::Status FileWriter::Commit() {
   SLUICE_CHECK(fd_ >= 0);
+  if (in_place()) return close(std::exchange(fd_, -1)) == 0 ? absl::OkStatus() : Failed("write");
   if (fsync(fd_) != 0) return Failed("sync");
   if (std::rename(partial_path_.c_str(), path_.c_str()) != 0) return Errno("create", path_);
   close(std::exchange(fd_, -1));

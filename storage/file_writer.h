@@ -19,13 +19,15 @@ class FileWriter {
  public:
   // Refuses a path under which something other than an ordinary file lies.
   static absl::StatusOr<FileWriter> Create(const std::string& path);
+  // As Create, but what is no ordinary file, e.g. /dev/null, is written in place.
+  static absl::StatusOr<FileWriter> CreateOrOpen(const std::string& path);
 
   FileWriter() = default;
   FileWriter(FileWriter&& other) noexcept { *this = std::move(other); }
   FileWriter& operator=(FileWriter&& other) noexcept;
   ~FileWriter();
 
-  // Where the bytes lie until Commit.
+  // Where the bytes lie until Commit: what is written in place has no other name.
   const std::string& partial_path() const { return partial_path_; }
 
   // Writes all of `bytes` at `offset`. Long runs of writes do not fill the page
@@ -56,6 +58,8 @@ class FileWriter {
   // Starts writing a range out and lets go of what was written out before.
   void WriteBack(uint64_t offset, uint64_t bytes);
 
+  absl::Status Open(int flags);
+  bool in_place() const { return partial_path_ == path_; }
   absl::Status Failed(absl::string_view what) const;
   absl::Status SyncFolder() const;
   void Discard();

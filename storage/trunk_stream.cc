@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "base/stop_flag.h"
 
 namespace sluice {
 namespace {
@@ -101,6 +102,7 @@ class TrunkStream::Impl final : public LoadSink {
   RecordLoader* const loader_;
   const uint32_t alignment_;
   const bool mapped_;
+  const StopFlag stop_;
 
   AlignedBuffer pinned_memory_;
   std::vector<uint64_t> pinned_offsets_;  // by piece
@@ -136,6 +138,7 @@ TrunkStream::Impl::Impl(Options options, RecordLoader* loader)
       loader_(loader),
       alignment_(loader->alignment_bytes()),
       mapped_(loader->reader().Mapped(0) != nullptr),
+      stop_(options.stop),
       plan_end_(head_begin_) {
   SLUICE_CHECK(pinned_.size() == pieces_.size() && head_begin_ <= pieces_.size());
 }
@@ -217,9 +220,10 @@ absl::Status TrunkStream::Impl::AwaitFront() {
   SLUICE_CHECK(used_ > 0 && entry.piece == current_);
   if (entry.loading) {
     const int64_t start_ns = NowNs();
-    while (entry.loading) news_.Wait(&mutex_);
+    while (entry.loading && !stop_.raised()) stop_.Wait(&news_, &mutex_);
     stall_ns_ += NowNs() - start_ns;
   }
+  if (entry.loading) return stop_.Check();
   if (entry.status.ok()) return absl::OkStatus();
   return WithPlace(entry.status, pieces_[current_], current_ >= head_begin_);
 }

@@ -8,6 +8,7 @@
 #ifndef SLUICE_STORAGE_TRUNK_STREAM_H_
 #define SLUICE_STORAGE_TRUNK_STREAM_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -26,6 +27,8 @@ class TrunkStream {
     size_t head_begin = 0;
     std::vector<bool> pinned;  // one per piece
     int stream_slots = 2;      // at least 2 unless all is pinned
+    // Raised: Next waits no longer, however long the drive takes.
+    const std::atomic<bool>* stop = nullptr;
   };
 
   // Allocates pinned memory and stream slots at once; none when files are mapped.
@@ -40,7 +43,8 @@ class TrunkStream {
   // The last sweep must have been used up, or ended by Cancel.
   void BeginSweep(bool with_head);
   // The next piece: releases the one before, waits until this one is resident.
-  // Valid until the next call. A failed read ends the sweep with its Status.
+  // Valid until the next call. A failed read ends the sweep with its Status, a
+  // raised stop flag with a Cancelled one.
   absl::Status Next();
   // Index in Options::pieces of the current piece.
   size_t current() const;

@@ -11,6 +11,7 @@
 #include "nlohmann/json.hpp"
 #include "src/cli/inputs.h"
 #include "src/cli/interrupt.h"
+#include "src/cli/mapped_fault.h"
 
 namespace sluice {
 
@@ -75,6 +76,7 @@ absl::StatusOr<EngineOptions> MakeEngineOptions(const CommonOptions& options, Pr
   }
   engine.threads = options.threads;
   engine.io = BackendOf(options.io);
+  if (engine.io == IoBackend::kMmap) ExplainMappedFaults(options.model);
   engine.mirror = options.mirror;
   engine.compute = options.compute == "float" ? ComputeMode::kFloat : ComputeMode::kFast;
   engine.kernel_set = options.kernels;

@@ -15,6 +15,8 @@ extern "C" void OnInterrupt(int) {
   if (!watched.load() || interrupted.exchange(true)) _exit(kExitInterrupted);
 }
 
+extern "C" void OnTimeUp(int) { _exit(kExitInterrupted); }
+
 }  // namespace
 
 void InstallInterruptHandler() {
@@ -23,11 +25,17 @@ void InstallInterruptHandler() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = OnTimeUp;
+  sigaction(SIGALRM, &action, nullptr);
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGXFSZ, &action, nullptr);
 }
 
 void WatchInterrupt() { watched.store(true); }
 
 const std::atomic<bool>* InterruptFlag() { return &interrupted; }
+
+void LeaveSoon() { alarm(1); }
 
 void RequestStop() { interrupted.store(true); }
 

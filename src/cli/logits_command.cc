@@ -1,7 +1,4 @@
 // sluice logits: raw float32 logits of given token lists.
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +9,7 @@
 #include "src/cli/interrupt.h"
 #include "src/engine/opened_model.h"
 #include "src/engine/prompt_scheduler.h"
+#include "storage/file_writer.h"
 
 namespace sluice {
 namespace {
@@ -26,46 +24,36 @@ struct LogitsOptions {
   bool all_positions = false;
 };
 
-// Rows of a float32 matrix, written wherever they belong.
+// Rows of a float32 matrix, written wherever they belong; the file appears when
+// all are there.
 class RowFile {
  public:
   static absl::StatusOr<RowFile> Create(const std::string& path) {
     RowFile file;
-    file.path_ = path;
-    file.stream_.reset(std::fopen(path.c_str(), "wb"));
-    if (file.stream_ == nullptr) return file.Error("create", errno);
+    ASSIGN_OR_RETURN(file.writer_, FileWriter::CreateOrOpen(path));
     return file;
   }
 
   // After the first error, which Close reports, nothing is written any more.
   bool Write(int64_t row, absl::Span<const float> values) {
-    const off_t offset = static_cast<off_t>(row * values.size() * sizeof(float));
-    const bool written = errno_ == 0 && fseeko(stream_.get(), offset, SEEK_SET) == 0 &&
-                         std::fwrite(values.data(), sizeof(float), values.size(), stream_.get()) == values.size();
-    if (!written && errno_ == 0) errno_ = errno;
-    return written;
+    const uint64_t bytes = values.size() * sizeof(float);
+    if (!failed()) {
+      status_ = writer_.Write(static_cast<uint64_t>(row) * bytes,
+                              absl::string_view(reinterpret_cast<const char*>(values.data()), bytes));
+    }
+    return !failed();
   }
 
   absl::Status Close() {
-    const bool closed = std::fclose(stream_.release()) == 0;
-    if (!closed && errno_ == 0) errno_ = errno;
-    return errno_ == 0 ? absl::OkStatus() : Error("write", errno_);
+    RETURN_IF_ERROR(status_);
+    return writer_.Commit();
   }
 
-  bool failed() const { return errno_ != 0; }
+  bool failed() const { return !status_.ok(); }
 
  private:
-  struct Closer {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-
-  absl::Status Error(absl::string_view what, int error) const {
-    return absl::UnavailableError(absl::StrCat("cannot ", what, " ", path_, ": ", std::strerror(error)));
-  }
-
-  std::string path_;
-  std::unique_ptr<std::FILE, Closer> stream_;
-  int errno_ = 0;  // of the first write that failed
+  FileWriter writer_;
+  absl::Status status_;
 };
 
 struct Work {
@@ -146,7 +134,10 @@ absl::Status RunLogits(const LogitsOptions& options) {
 
   RunTimeline timeline;
   timeline.begin = engine->counters();
-  RETURN_IF_ERROR(WriteLogits(options, work, engine.get(), &progress));
+  timeline.load_bytes = timeline.begin.io.bytes_read;
+  const absl::Status status = WriteLogits(options, work, engine.get(), &progress);
+  if (absl::IsCancelled(status)) LeaveSoon();
+  RETURN_IF_ERROR(status);
   timeline.prompt_end = timeline.end = engine->counters();
   timeline.prompt_tokens = work.tokens;
   progress.Clear();

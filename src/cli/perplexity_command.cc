@@ -98,8 +98,11 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
 
   RunTimeline timeline;
   timeline.begin = engine->counters();
+  timeline.load_bytes = timeline.begin.io.bytes_read;
   Score score;
-  RETURN_IF_ERROR(ScoreWindows(windows, options.common.chunk_rows, engine.get(), &progress, &score));
+  const absl::Status status = ScoreWindows(windows, options.common.chunk_rows, engine.get(), &progress, &score);
+  if (absl::IsCancelled(status)) LeaveSoon();
+  RETURN_IF_ERROR(status);
   timeline.prompt_end = timeline.end = engine->counters();
   timeline.prompt_tokens = windows.size() * windows[0].tokens.size();
   progress.Clear();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/optional.h"
 #include "base/status.h"
 #include "prefetch/policies.h"
 #include "prefetch/replay.h"
@@ -62,11 +63,9 @@ struct Outcome {
   size_t slots = 0;
   double share = 0;  // of all experts
   ReplayResult result;
-  uint64_t optimal_hits = 0;
-
-  double share_of_optimum() const {
-    return optimal_hits == 0 ? 0 : static_cast<double>(result.hits) / static_cast<double>(optimal_hits);
-  }
+  // None where a layer's quota is less than a token's experts: such a pool lets
+  // them pass through, and the optimum is that of pools which hold them all.
+  absl::optional<double> share_of_optimum;
 };
 
 // The rows of a table that a list of names means.
@@ -134,11 +133,24 @@ ReplayResult RunOne(const RoutingTrace& trace, const PolicyRow& policy, const Pr
   return Replay(trace, *evicts, ReplayPool::PerLayer(trace, pool.total_slots()), guesses.get());
 }
 
+absl::optional<double> ShareOfOptimum(const RoutingTrace& trace, const PolicyRow& policy, size_t slots, uint64_t hits,
+                                      uint64_t optimal_hits) {
+  const size_t quota = slots / static_cast<size_t>(trace.layers());
+  if (policy.per_layer && quota < static_cast<size_t>(trace.top_k())) return absl::nullopt;
+  return optimal_hits == 0 ? 0 : static_cast<double>(hits) / static_cast<double>(optimal_hits);
+}
+
+nlohmann::ordered_json ShareAsJson(const Outcome& outcome) {
+  if (!outcome.share_of_optimum) return nullptr;
+  return *outcome.share_of_optimum;
+}
+
 void Print(const ReplayOptions& options, const RoutingTrace& trace, const Outcome& outcome) {
   const ReplayResult& result = outcome.result;
   if (!options.json) {
-    absl::PrintF("%-10s %-9s %8s %7d %8.2f %8.1f %10.2f %s\n", outcome.policy, outcome.predictor, outcome.budget,
-                 outcome.slots, result.hit_percent(), 100 * outcome.share_of_optimum(),
+    absl::PrintF("%-10s %-9s %8s %7d %8.2f %8s %10.2f %s\n", outcome.policy, outcome.predictor, outcome.budget,
+                 outcome.slots, result.hit_percent(),
+                 outcome.share_of_optimum ? absl::StrFormat("%.1f", 100 * *outcome.share_of_optimum) : "-",
                  static_cast<double>(result.misses() + result.prefetches - result.prefetches_used) /
                      static_cast<double>(trace.tokens().size()),
                  result.bytes == 0 ? "-" : absl::StrFormat("%.3f", static_cast<double>(result.bytes) / 1e9));
@@ -157,7 +169,7 @@ void Print(const ReplayOptions& options, const RoutingTrace& trace, const Outcom
                                        {"hits", result.hits},
                                        {"misses", result.misses()},
                                        {"hit_rate", result.hit_percent() / 100},
-                                       {"share_of_optimum", outcome.share_of_optimum()},
+                                       {"share_of_optimum", ShareAsJson(outcome)},
                                        {"prefetches", result.prefetches},
                                        {"prefetches_used", result.prefetches_used},
                                        {"bytes", result.bytes}};
@@ -181,8 +193,9 @@ absl::Status RunBudget(const ReplayOptions& options, const RoutingTrace& trace, 
   const uint64_t optimal_hits = Replay(trace, *optimal, pool).hits;
   for (const PredictorRow* predictor : predictors) {
     for (const PolicyRow* policy : policies) {
-      Outcome outcome = {policy->name, predictor->name, budget, pool.total_slots(), share, {}, optimal_hits};
+      Outcome outcome = {policy->name, predictor->name, budget, pool.total_slots(), share, {}, absl::nullopt};
       outcome.result = RunOne(trace, *policy, *predictor, pool);
+      outcome.share_of_optimum = ShareOfOptimum(trace, *policy, pool.total_slots(), outcome.result.hits, optimal_hits);
       Print(options, trace, outcome);
     }
     std::fflush(stdout);

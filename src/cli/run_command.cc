@@ -150,6 +150,7 @@ absl::Status GenerateAndPrint(const RunOptions& options, const OpenedModel& mode
   request.on_token = [&](int32_t token) { return printer.OnToken(token); };
   request.on_prompt = [&](int64_t done, int64_t total) { progress->Show("prompt", done, total); };
   RunTimeline timeline;
+  timeline.load_bytes = engine->counters().io.bytes_read;
   const absl::Status status = Generate(engine, request, sampler, &timeline);
   progress->Clear();
   printer.Finish();
@@ -194,6 +195,7 @@ absl::Status Run(const RunOptions& options) {
   if (tracing) RETURN_IF_ERROR(trace.Start(options.trace, *engine));
   const absl::Status status = GenerateAndPrint(options, model, std::move(request), engine.get(), &sampler, &progress);
   if (tracing && (status.ok() || absl::IsCancelled(status))) RETURN_IF_ERROR(trace.Finish());
+  if (absl::IsCancelled(status)) LeaveSoon();
   return status;
 }
 

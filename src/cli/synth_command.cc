@@ -116,7 +116,7 @@ Command AddSynthCommand(CLI::App* app) {
   command->add_option("--seed", options->seed, "the same seed gives the same bytes")->capture_default_str();
   command
       ->add_option("--skew", options->skew,
-                   "how uneven and how persistent routing is: 0 not at all, 0.5 about as in DeepSeek-V3")
+                   "how uneven and how persistent routing is: 0 not at all; 0.5 favours some experts and topics mildly")
       ->check(CLI::Range(0.0, 4.0))
       ->capture_default_str();
   command->add_option("--threads", options->common.threads, "threads (default: one per core)")

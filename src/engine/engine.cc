@@ -129,9 +129,11 @@ absl::Status Engine::Allocate() {
   const size_t pinned = mapped ? layout_.pieces.size() : plan_.pinned_pieces;
   std::fill_n(trunk_options.pinned.begin(), pinned, true);
   trunk_options.stream_slots = std::max(plan_.stream_slots, 2);
+  trunk_options.stop = options_.stop;
   ASSIGN_OR_RETURN(trunk_, TrunkStream::Create(std::move(trunk_options), loader_.get()));
   if (config_.moe_layers() > 0) {
-    ExpertPool::Options pool_options{config_.moe_layers(), config_.routing.experts, layout_.experts, plan_.classes};
+    ExpertPool::Options pool_options{config_.moe_layers(), config_.routing.experts, layout_.experts, plan_.classes,
+                                     options_.stop};
     ASSIGN_OR_RETURN(pool_,
                      ExpertPool::Create(std::move(pool_options), loader_.get(),
                                         MakeExpectedDistancePolicy(config_.moe_layers(), config_.routing.experts)));

@@ -22,11 +22,12 @@ double TokensPerMinute(const RunTimeline& t) {
 }
 
 void AddReads(const Engine& engine, const RunTimeline& t, nlohmann::ordered_json* stats) {
-  const uint64_t total = t.end.io.bytes_read - t.begin.io.bytes_read;
+  const uint64_t total = t.load_bytes + t.end.io.bytes_read - t.begin.io.bytes_read;
   const uint64_t generate = t.end.io.bytes_read - t.prompt_end.io.bytes_read;
   const double generate_seconds = Seconds(t.end.time_ns - t.prompt_end.time_ns);
   (*stats)["bytes_read"] = total;
   (*stats)["bytes_written"] = 0;
+  (*stats)["bytes_read_load"] = t.load_bytes;  // a part of the next
   (*stats)["bytes_read_prompt"] = total - generate;
   (*stats)["bytes_read_generate"] = generate;
   (*stats)["read_seconds_busy"] = Seconds(BusyNs(t.end) - BusyNs(t.begin));

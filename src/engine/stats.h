@@ -11,8 +11,10 @@
 namespace sluice {
 
 // Snapshots of a run: before the prompt, after its last sweep (which gives the
-// first generated token), and at the end.
+// first generated token), and at the end. `load_bytes` were read before the
+// beginning on this run's account: what is pinned.
 struct RunTimeline {
+  uint64_t load_bytes = 0;
   EngineCounters begin;
   EngineCounters prompt_end;
   EngineCounters end;

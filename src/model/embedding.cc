@@ -1,6 +1,7 @@
 #include "src/model/embedding.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -15,16 +16,23 @@ constexpr int64_t kBatchRows = 64;
 
 }  // namespace
 
-Embedding::Embedding(Arena* arena, const GgufTensor& table, uint32_t alignment, int64_t max_rows)
+Embedding::Embedding(Arena* arena, const GgufTensor& table, uint32_t alignment, int64_t max_rows,
+                     const std::atomic<bool>* stop)
     : table_(table),
       alignment_(alignment),
       row_bytes_(RowBytes(table.type, table.dims[0])),
       slot_bytes_(AlignUp(row_bytes_, alignment) + alignment),
-      batch_rows_(std::min(max_rows, kBatchRows)) {
+      batch_rows_(std::min(max_rows, kBatchRows)),
+      stop_(stop) {
   const uint8_t* unaligned = arena->Take<uint8_t>(batch_rows_ * slot_bytes_ + alignment);
   slots_ = reinterpret_cast<uint8_t*>(AlignUp(reinterpret_cast<uintptr_t>(unaligned), alignment));
   records_.resize(batch_rows_);
   for (Record& record : records_) record.slices.resize(1);
+}
+
+Embedding::~Embedding() {
+  MutexLock lock(&mutex_);
+  while (in_flight_ > 0) loaded_condition_.Wait(&mutex_);
 }
 
 Slice Embedding::RowSlice(int32_t token) const {
@@ -43,16 +51,12 @@ absl::Status Embedding::ReadBatch(absl::Span<const Row> rows, RecordLoader* load
   const int64_t elements = static_cast<int64_t>(table_.dims[0]);
   const bool mapped = loader->Mapped(RowSlice(rows[0].token)) != nullptr;
   if (!mapped) {
-    {
-      MutexLock lock(&mutex_);
-      loaded_ = 0;
-      status_ = absl::OkStatus();
-    }
-    for (size_t i = 0; i < rows.size(); ++i) {
-      records_[i].slices[0] = RowSlice(rows[i].token);
-      loader->Load(&records_[i], slots_ + i * slot_bytes_, LoadPriority::kDemand, this, i);
-    }
-    RETURN_IF_ERROR(AwaitAll(static_cast<int64_t>(rows.size())));
+    // Reads of a sweep that was stopped may be on their way still; how they end
+    // is of no interest.
+    const absl::Status earlier = AwaitAll();
+    if (absl::IsCancelled(earlier)) return earlier;
+    Queue(rows, loader);
+    RETURN_IF_ERROR(AwaitAll());
   }
   for (size_t i = 0; i < rows.size(); ++i) {
     const Slice slice = RowSlice(rows[i].token);
@@ -62,16 +66,30 @@ absl::Status Embedding::ReadBatch(absl::Span<const Row> rows, RecordLoader* load
   return absl::OkStatus();
 }
 
-absl::Status Embedding::AwaitAll(int64_t count) {
+void Embedding::Queue(absl::Span<const Row> rows, RecordLoader* loader) {
+  {
+    MutexLock lock(&mutex_);
+    in_flight_ = rows.size();
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    records_[i].slices[0] = RowSlice(rows[i].token);
+    loader->Load(&records_[i], slots_ + i * slot_bytes_, LoadPriority::kDemand, this, i);
+  }
+}
+
+absl::Status Embedding::AwaitAll() {
   MutexLock lock(&mutex_);
-  while (loaded_ < count) loaded_condition_.Wait(&mutex_);
-  return status_;
+  while (in_flight_ > 0) {
+    RETURN_IF_ERROR(stop_.Check());
+    stop_.Wait(&loaded_condition_, &mutex_);
+  }
+  return std::exchange(status_, absl::OkStatus());
 }
 
 void Embedding::OnLoaded(uint64_t, absl::Status status) {
   MutexLock lock(&mutex_);
-  ++loaded_;
-  if (!status.ok() && status_.ok()) status_ = std::move(status);
+  --in_flight_;
+  status_.Update(std::move(status));
   loaded_condition_.NotifyOne();
 }
 

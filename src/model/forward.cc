@@ -39,7 +39,7 @@ Forward::Forward(Arena* arena, const ForwardContext& context, const ForwardLimit
       linear_(arena, context.kernels, context.threads),
       rope_(config_.rope_dims, config_.rope_base, config_.yarn),
       trunk_(context.layout, context.trunk),
-      embedding_(arena, *context.layout->embedding, limits.alignment, limits.max_rows),
+      embedding_(arena, *context.layout->embedding, limits.alignment, limits.max_rows, context.stop),
       attention_(arena, config_, *context.layout, &linear_, limits.max_rows),
       moe_(arena, config_, *context.layout, &linear_, limits.max_rows),
       guesser_(arena, config_, &linear_, limits.max_rows),
@@ -60,6 +60,7 @@ Forward::Forward(Arena* arena, const ForwardContext& context, const ForwardLimit
 }
 
 absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows, const OnLayer& on_layer) {
+  ForgetFailedSweep();
   const int64_t count = static_cast<int64_t>(rows.size());
   const int64_t logits_rows = std::count_if(rows.begin(), rows.end(), [](const Row& row) { return row.wants_logits; });
   SLUICE_CHECK(count >= 1 && count <= limits_.max_rows && logits_rows <= limits_.max_logits_rows);
@@ -71,12 +72,16 @@ absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows,
   FindRuns(rows);
   const Sweep sweep{rows, {runs_, static_cast<size_t>(run_count_)}, angles_};
   const absl::Status status = RunLayers(sweep, logits_rows, on_layer);
-  if (!status.ok()) {
-    trunk_.Cancel();
-    if (context_.pool != nullptr) context_.pool->Cancel();
-    return status;
-  }
+  failed_ = !status.ok();
+  if (failed_) return status;
   return absl::Span<const float>(logits_, logits_rows * config_.vocab);
+}
+
+// Not at once: it waits for reads, and one reason to fail is that they take too long.
+void Forward::ForgetFailedSweep() {
+  if (!failed_) return;
+  trunk_.Cancel();
+  if (context_.pool != nullptr) context_.pool->Cancel();
 }
 
 void Forward::FindRuns(absl::Span<const Row> rows) {

@@ -38,7 +38,8 @@ struct ForwardContext {
   ExpertPool* pool = nullptr;  // null for a model without experts
   RecordLoader* loader = nullptr;
   KvCache* cache = nullptr;
-  // When set, a sweep ends between layers with a Cancelled status.
+  // When raised, a sweep ends with a Cancelled status, between layers or while it
+  // waits for a read; the same flag as that of the trunk and the pool.
   const std::atomic<bool>* stop = nullptr;
   bool prefetch = true;  // guess the next layer's experts into idle time of the drive
   // Told what rows chose; may be null.
@@ -61,10 +62,13 @@ class Forward {
 
   // Runs a sweep. Rows of one sequence are neighbours with positions rising by
   // one, and continue what the cache holds of it. Returns the logits of the rows
-  // that want them, in order, vocab floats each, valid until the next call.
+  // that want them, in order, vocab floats each, valid until the next call. After
+  // an error reads may be in flight: the next call waits for them, and so do the
+  // destructors of trunk and pool.
   absl::StatusOr<absl::Span<const float>> Run(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr);
 
  private:
+  void ForgetFailedSweep();
   absl::Status RunLayers(const Sweep& sweep, int64_t logits_rows, const OnLayer& on_layer);
   absl::Status Layer(int layer, const Sweep& sweep);
   absl::Status Attend(int layer, const Sweep& sweep);
@@ -103,6 +107,7 @@ class Forward {
   float** logits_rows_;
   SequenceRun* runs_;
   int64_t run_count_ = 0;
+  bool failed_ = false;  // the last sweep: trunk and pool are in the middle of it
 };
 
 }  // namespace sluice

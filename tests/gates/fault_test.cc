@@ -35,28 +35,14 @@ struct Faults {
 // Runs with a fault script; tells what the reader saw.
 absl::StatusOr<GateRun> RunFaulty(const FaultScript& script, Faults* faults) {
   GateConditions conditions = Small();
-  // The reader dies with the engine: copy its counts when they change.
-  class Reporting final : public BlockReader {
-   public:
-    Reporting(std::unique_ptr<BlockReader> reader, const FaultScript& script, Faults* faults)
-        : faulty_(std::move(reader), script), faults_(faults) {}
-    ~Reporting() override { *faults_ = {faulty_.reads(), faulty_.errors()}; }
-    absl::string_view name() const override { return faulty_.name(); }
-    bool direct_io() const override { return faulty_.direct_io(); }
-    uint32_t alignment_bytes() const override { return faulty_.alignment_bytes(); }
-    int capacity() const override { return faulty_.capacity(); }
-    absl::Status Submit(absl::Span<const BlockRead> reads) override { return faulty_.Submit(reads); }
-    absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override { return faulty_.Reap(out); }
-    void Wake() override { faulty_.Wake(); }
-
-   private:
-    FaultyBlockReader faulty_;
-    Faults* faults_;
+  std::shared_ptr<FaultyBlockReader> faulty;
+  conditions.engine.wrap_reader = [&](std::unique_ptr<BlockReader> reader) {
+    faulty = std::make_shared<FaultyBlockReader>(std::move(reader), script);
+    return Share(faulty);
   };
-  conditions.engine.wrap_reader = [&](std::unique_ptr<BlockReader> reader) -> std::unique_ptr<BlockReader> {
-    return std::make_unique<Reporting>(std::move(reader), script, faults);
-  };
-  return RunPrompts(SharedPath(kModel), {{5, 6, 7, 8, 9}}, conditions);
+  absl::StatusOr<GateRun> run = RunPrompts(SharedPath(kModel), {{5, 6, 7, 8, 9}}, conditions);
+  *faults = {faulty->reads(), faulty->errors()};
+  return run;
 }
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {

@@ -3,6 +3,7 @@
 #define SLUICE_TESTS_GATES_HARNESS_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ std::vector<std::vector<int32_t>> GoldenPrompts(const std::string& folder, size_
 // Logits of all positions of `prompts`.
 absl::StatusOr<GateRun> RunPrompts(const std::string& model, const std::vector<std::vector<int32_t>>& prompts,
                                    GateConditions conditions);
+
+// Hands a reader to an engine and keeps it for the test, also beyond the engine's end.
+std::unique_ptr<BlockReader> Share(std::shared_ptr<BlockReader> reader);
 
 }  // namespace sluice
 

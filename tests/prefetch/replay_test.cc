@@ -132,7 +132,8 @@ Rates ReplayAll(const std::string& name, const RoutingTrace& trace, int percent)
   const Rates rates{HitPercent(trace, &lru), HitPercent(trace, &layer_lru), Replay(trace, *ev, pool).hit_percent(),
                     Replay(trace, *lfu, pool).hit_percent(), Replay(trace, *optimal, pool).hit_percent()};
   MESSAGE(name << " at " << percent << " %: " << rates.lru << " lru, " << rates.layer_lru << " per-layer lru, "
-               << rates.lfu << " lfu, " << rates.ev << " expected distance, " << rates.optimal << " optimal");
+               << rates.lfu << " lfu, " << rates.ev << " expected distance, " << rates.optimal << " optimal, of which "
+               << 100 * rates.ev / rates.optimal << " %");
   return rates;
 }
 
@@ -143,8 +144,12 @@ TEST_CASE("expected distance beats lru, per-layer lru and lfu on recorded routin
     SKIP_WITHOUT_SHARED(path);
     const RoutingTrace trace = ReadTrace(SharedPath(path), 1200);
     REQUIRE(trace.tokens().size() > 100);
-    for (const int percent : {10, 25}) {
+    for (const int percent : {3, 10, 25, 50}) {
       const Rates rates = ReplayAll(name, trace, percent);
+      // The Qwen3 trace is so short that half of the experts hold all it touches.
+      const bool never_full = rates.optimal == rates.lru;
+      CHECK(never_full == (name == "qwen3-30b-a3b-top6" && percent == 50));
+      if (never_full) continue;
       CHECK(rates.ev > rates.lru);
       CHECK(rates.ev > rates.layer_lru);
       CHECK(rates.ev > rates.lfu);
@@ -160,7 +165,7 @@ TEST_CASE("below one token's working set lru hits next to nothing and expected d
   const Rates rates = ReplayAll("kimi-linear-decode", trace, 3);
   REQUIRE(trace.layers() * trace.experts() * 3 / 100 < trace.layers() * trace.top_k());
   CHECK(rates.lru < 10);
-  CHECK(rates.ev >= 30);
+  CHECK(rates.ev >= 35);
 }
 
 TEST_CASE("first touches miss, and with a slot for every record nothing misses twice") {
@@ -344,7 +349,8 @@ TEST_CASE("a guess that comes true is a hit and no second read, one that does no
   const auto ev = MakeExpectedDistancePolicy(2, 8);
   const auto previous = MakePreviousPredictor(2);
   const ReplayResult guessed = Replay(trace, *ev, ReplayPool::OneClass(trace, 1), previous.get());
-  CHECK(guessed.prefetches == 2);  // of expert 0, which the layer before would take the slot from
+  // Expert 0 twice, which the layer before would take the slot from, and 1 in vain.
+  CHECK(guessed.prefetches == 3);
   CHECK(guessed.prefetches_used == 2);
   CHECK(guessed.hits == 2);
   // 0 is the favourite, but 2 comes.

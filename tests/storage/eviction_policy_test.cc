@@ -32,5 +32,23 @@ TEST_CASE("a lasting favourite outlives a newcomer of the same layer once both w
   CHECK(policy->Score(0, 2, 1) > policy->Score(0, 1, 1));
 }
 
+TEST_CASE("what was used once in a short past is no favourite over what is used now and then for long") {
+  auto policy = MakeExpectedDistancePolicy(2, 64);
+  for (int turn = 0; turn < 60; ++turn) policy->Observe(0, {turn % 6});
+  policy->Observe(1, {7});
+  for (int turn = 0; turn < 6; ++turn) policy->Observe(1, {20 + turn});
+  for (int expert = 0; expert < 6; ++expert) CHECK(policy->Score(1, 7, 0) > policy->Score(0, expert, 0));
+}
+
+TEST_CASE("when a phrase comes again what its next word needs is kept, rare as it is") {
+  auto policy = MakeExpectedDistancePolicy(1, 64);
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    for (int word = 0; word < 30; ++word) policy->Observe(0, {word, 63 - word % 2});
+  }
+  for (int word = 0; word < 10; ++word) policy->Observe(0, {word, 63 - word % 2});
+  CHECK(policy->Score(0, 10, 0) < policy->Score(0, 9, 0));  // the next against the last
+  CHECK(policy->Score(0, 10, 0) < policy->Score(0, 20, 0));
+}
+
 }  // namespace
 }  // namespace sluice

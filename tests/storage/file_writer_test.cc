@@ -85,6 +85,25 @@ TEST_CASE("folders, devices and places that are not there are refused with the p
   CHECK(nowhere.status().message().find("none/file") != std::string::npos);
 }
 
+TEST_CASE("devices can be written in place, where their errors show, and stay what they are") {
+  auto null = FileWriter::CreateOrOpen("/dev/null");
+  REQUIRE(null.ok());
+  CHECK(null->Write(4096, "gone").ok());
+  CHECK(null->Commit().ok());
+  CHECK(std::filesystem::is_character_file("/dev/null"));
+  const Folder folder;
+  CHECK_FALSE(FileWriter::CreateOrOpen(folder.Path(".")).ok());
+  FileWriter file = *FileWriter::CreateOrOpen(folder.Path("file"));
+  CHECK(file.partial_path() == folder.Path("file.partial"));
+  if (!std::filesystem::exists("/dev/full")) {
+    MESSAGE("SKIP: there is no /dev/full");
+    return;
+  }
+  auto full = FileWriter::CreateOrOpen("/dev/full");
+  REQUIRE(full.ok());
+  CHECK(full->Write(0, "x").message() == "cannot write /dev/full: No space left on device");
+}
+
 TEST_CASE("writes larger than what is written out at once keep every byte") {
   const Folder folder;
   std::string part(size_t{3} << 20, '\0');
