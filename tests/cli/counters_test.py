@@ -9,6 +9,9 @@ from sluice_cli import BINARY, DEMO, MIB, SANITIZED, CliTest, io_backends
 
 RUN = ("run", "-m", DEMO, "-p", "Once upon a time", "-n", "20", "--temp", "0", "--ignore-eos", "--quiet", "--stats", "json")
 
+# Slots of the trunk's stream, no larger than an expert: what is in them at the end was read for nobody.
+READ_AHEAD_SLOTS = 16
+
 
 class CountersTest(CliTest):
     def counted(self, *arguments):
@@ -40,7 +43,7 @@ class CountersTest(CliTest):
                     self.assertGreater(read, MIB)
                     # Beyond it: what was on its way when the statistics were taken.
                     self.assertLessEqual(read, kernel["read_bytes"], (io, budget, options))
-                    self.assertLess(kernel["read_bytes"], read + 2 * MIB, (io, budget, options))
+                    self.assertLess(kernel["read_bytes"], read + 4 * MIB, (io, budget, options))
                     if io == "pread":
                         # With the header, and what the dynamic linker reads.
                         self.assertLessEqual(read, kernel["rchar"])
@@ -54,13 +57,13 @@ class CountersTest(CliTest):
         stats = self.succeed(*run, "--ram", budget, "--no-prefetch").stats()
         self.assertEqual(stats["expert_prefetched_used"] + stats["expert_prefetched_wasted"], 0)
         misses = stats["expert_lookups"] - stats["expert_hits"]
-        self.assertGreater(misses, 20)
         slot = stats["pool_bytes"] / stats["pool_slots"]
+        self.assertGreater(misses, 10 * READ_AHEAD_SLOTS)
         # Besides the experts: the pinned weights, the streamed ones and rows of the embedding.
         others = stats["bytes_read_load"] + stats["trunk_streamed_bytes"]
         rows = stats["prompt_tokens"] + stats["generated_tokens"]
         self.assertGreaterEqual(stats["bytes_read"], misses * slot * 0.98 + others)
-        self.assertLessEqual(stats["bytes_read"], misses * slot + others + rows * 16384 + 2 * slot)
+        self.assertLessEqual(stats["bytes_read"], misses * slot + others + rows * 16384 + READ_AHEAD_SLOTS * slot)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ TEST_CASE("memory beyond the limit on locked memory is read to all the same, and
   const absl::Span<uint8_t> regions[] = {large.span(), small.span()};
   const uint64_t before = PinnedKib();
   reader->RegisterMemory(regions);
-  CHECK(PinnedKib() == before);
+  CHECK(PinnedKib() <= before);  // what an earlier ring had goes away by and by
   CheckRead(reader.get(), large.data() + 4096);
   CheckRead(reader.get(), small.data());
   reader->RegisterMemory(absl::MakeSpan(regions).subspan(1));
