@@ -133,7 +133,7 @@ struct AttentionOps {
 };
 
 struct KernelSet {
-  absl::string_view name;  // "portable", "avx2", "avx512", "avx512_vbmi"; "float" for the reference path
+  absl::string_view name;  // as in FillAvx512 and its like; "float" for the reference path
   Kernel kernels[kTensorTypeLimit];
   QuantizeFn quantize[kActivationFormats];  // by format; the one of kF32 copies
   VectorOps ops;
