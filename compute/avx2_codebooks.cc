@@ -5,20 +5,13 @@
 namespace sluice::avx2 {
 namespace {
 
-template <class Row>
-constexpr Kernel kKernel = {ActivationFormat::kQ8Block256, PanelMatMul<Avx2, CodebookFormat<Row>>};
+template <class F>
+struct MatMul {
+  static constexpr MatMulFn kRun = PanelMatMul<Avx2, F>;
+};
 
 }  // namespace
 
-void FillCodebooks(KernelSet* set) {
-  Kernel* kernels = set->kernels;
-  kernels[static_cast<int>(TensorType::kIQ2XXS)] = kKernel<RowIq2Xxs>;
-  kernels[static_cast<int>(TensorType::kIQ2XS)] = kKernel<RowIq2Xs>;
-  kernels[static_cast<int>(TensorType::kIQ2S)] = kKernel<RowIq2S>;
-  kernels[static_cast<int>(TensorType::kIQ3XXS)] = kKernel<RowIq3Xxs>;
-  kernels[static_cast<int>(TensorType::kIQ3S)] = kKernel<RowIq3S>;
-  kernels[static_cast<int>(TensorType::kIQ1S)] = kKernel<RowIq1S>;
-  kernels[static_cast<int>(TensorType::kIQ1M)] = kKernel<RowIq1M>;
-}
+void FillCodebooks(KernelSet* set) { EnterCodebooks<MatMul>(set); }
 
 }  // namespace sluice::avx2

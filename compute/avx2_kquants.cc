@@ -6,18 +6,12 @@ namespace sluice::avx2 {
 namespace {
 
 template <class F>
-constexpr Kernel kKernel = {ActivationFormat::kQ8Block256, PanelMatMul<Avx2, F>};
+struct MatMul {
+  static constexpr MatMulFn kRun = PanelMatMul<Avx2, F>;
+};
 
 }  // namespace
 
-void FillKQuants(KernelSet* set) {
-  Kernel* kernels = set->kernels;
-  kernels[static_cast<int>(TensorType::kQ2K)] = kKernel<FormatQ2K>;
-  kernels[static_cast<int>(TensorType::kQ3K)] = kKernel<FormatQ3K>;
-  kernels[static_cast<int>(TensorType::kQ4K)] = kKernel<FormatQ4K>;
-  kernels[static_cast<int>(TensorType::kQ5K)] = kKernel<FormatQ5K>;
-  kernels[static_cast<int>(TensorType::kQ6K)] = kKernel<FormatQ6K>;
-  kernels[static_cast<int>(TensorType::kIQ4XS)] = kKernel<FormatIq4Xs>;
-}
+void FillKQuants(KernelSet* set) { EnterKQuants<MatMul>(set); }
 
 }  // namespace sluice::avx2

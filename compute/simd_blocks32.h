@@ -161,6 +161,21 @@ struct FormatMxfp4 : Block32Format {
   }
 };
 
+// Enters the products of the types with blocks of 32: MatMul<F>::kRun for each format F.
+template <template <class> class MatMul>
+void EnterBlocks32(KernelSet* set) {
+  const auto enter = [set](TensorType type, MatMulFn run) {
+    set->kernels[static_cast<int>(type)] = {ActivationFormat::kQ8Block32, run};
+  };
+  enter(TensorType::kQ4_0, MatMul<FormatQ4_0>::kRun);
+  enter(TensorType::kQ4_1, MatMul<FormatQ4_1>::kRun);
+  enter(TensorType::kQ5_0, MatMul<FormatQ5_0>::kRun);
+  enter(TensorType::kQ5_1, MatMul<FormatQ5_1>::kRun);
+  enter(TensorType::kQ8_0, MatMul<FormatQ8_0>::kRun);
+  enter(TensorType::kIQ4NL, MatMul<FormatIq4Nl>::kRun);
+  enter(TensorType::kMXFP4, MatMul<FormatMxfp4>::kRun);
+}
+
 }  // namespace
 }  // namespace sluice
 

@@ -232,6 +232,21 @@ struct CodebookFormat : KQuantFormat {
   }
 };
 
+// Enters the products of the types with code books: MatMul<F>::kRun for each format F.
+template <template <class> class MatMul>
+void EnterCodebooks(KernelSet* set) {
+  const auto enter = [set](TensorType type, MatMulFn run) {
+    set->kernels[static_cast<int>(type)] = {ActivationFormat::kQ8Block256, run};
+  };
+  enter(TensorType::kIQ2XXS, MatMul<CodebookFormat<RowIq2Xxs>>::kRun);
+  enter(TensorType::kIQ2XS, MatMul<CodebookFormat<RowIq2Xs>>::kRun);
+  enter(TensorType::kIQ2S, MatMul<CodebookFormat<RowIq2S>>::kRun);
+  enter(TensorType::kIQ3XXS, MatMul<CodebookFormat<RowIq3Xxs>>::kRun);
+  enter(TensorType::kIQ3S, MatMul<CodebookFormat<RowIq3S>>::kRun);
+  enter(TensorType::kIQ1S, MatMul<CodebookFormat<RowIq1S>>::kRun);
+  enter(TensorType::kIQ1M, MatMul<CodebookFormat<RowIq1M>>::kRun);
+}
+
 }  // namespace
 }  // namespace sluice
 

@@ -359,6 +359,20 @@ struct FormatIq4Xs : KQuantFormat {
   }
 };
 
+// Enters the products of the types with blocks of 256 and no code book: MatMul<F>::kRun for each format F.
+template <template <class> class MatMul>
+void EnterKQuants(KernelSet* set) {
+  const auto enter = [set](TensorType type, MatMulFn run) {
+    set->kernels[static_cast<int>(type)] = {ActivationFormat::kQ8Block256, run};
+  };
+  enter(TensorType::kQ2K, MatMul<FormatQ2K>::kRun);
+  enter(TensorType::kQ3K, MatMul<FormatQ3K>::kRun);
+  enter(TensorType::kQ4K, MatMul<FormatQ4K>::kRun);
+  enter(TensorType::kQ5K, MatMul<FormatQ5K>::kRun);
+  enter(TensorType::kQ6K, MatMul<FormatQ6K>::kRun);
+  enter(TensorType::kIQ4XS, MatMul<FormatIq4Xs>::kRun);
+}
+
 }  // namespace
 }  // namespace sluice
 

@@ -13,13 +13,6 @@ namespace {
 // One class of slots and what lies in them. Records are numbered layer x experts
 // + expert.
 struct SlotClass {
-  struct Victim {
-    double score;
-    size_t slot;
-    // Heap order: the largest score on top, the lower slot among equals.
-    bool operator<(const Victim& other) const { return score != other.score ? score < other.score : slot > other.slot; }
-  };
-
   size_t slots = 0;
   std::vector<int> members;  // the record in each slot that is taken
   std::vector<Victim> victims;
@@ -106,7 +99,7 @@ class Replayer {
     // An event larger than the class: what has been used makes room.
     if (slots->victims.empty()) ListVictims(slots, now_layer, /*wanted=*/true);
     std::pop_heap(slots->victims.begin(), slots->victims.end());
-    const size_t slot = slots->victims.back().slot;
+    const size_t slot = static_cast<size_t>(slots->victims.back().slot);
     slots->victims.pop_back();
     return slot;
   }
@@ -115,7 +108,8 @@ class Replayer {
     slots->victims.clear();
     for (size_t slot = 0; slot < slots->members.size(); ++slot) {
       const int record = slots->members[slot];
-      if (StateOf(record).wanted == wanted) slots->victims.push_back({ScoreOf(record, now_layer), slot});
+      if (StateOf(record).wanted == wanted)
+        slots->victims.push_back({ScoreOf(record, now_layer), static_cast<int>(slot)});
     }
     std::make_heap(slots->victims.begin(), slots->victims.end());
     slots->victims_known = true;

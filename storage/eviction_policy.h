@@ -21,6 +21,15 @@ class EvictionPolicy {
   virtual double Score(int layer, int expert, int now_layer) const = 0;
 };
 
+// A resident record that may leave, and how gladly: what a pool keeps a heap of,
+// and what replay must rank in the same way.
+struct Victim {
+  double score;
+  int slot;
+  // Heap order: the largest score on top, the lower slot among equals.
+  bool operator<(const Victim& other) const { return score != other.score ? score < other.score : slot > other.slot; }
+};
+
 // EV: the expected distance to the next use,
 //   (layers until `layer` comes round again) + layers x (1/p - 1),
 // where p mixes averages of use per (layer, expert), from recency to popularity,

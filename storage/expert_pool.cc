@@ -155,15 +155,17 @@ void ExpertPool::Impl::GrantAll(bool urgent) {
 }
 
 int ExpertPool::Impl::TakeSlot(ClassState* size_class, int expert, bool urgent) {
-  if (!size_class->free.empty()) {
-    const int slot = size_class->free.back();
-    size_class->free.pop_back();
-    return slot;
-  }
-  const int victim = TakeVictim(size_class);
-  if (victim >= 0) return victim;
+  const int unused = TakeUnused(size_class);
+  if (unused >= 0) return unused;
   const int guess = TakeGuess(*size_class);
   return guess >= 0 ? guess : TakeBack(size_class, expert, urgent);
+}
+
+int ExpertPool::Impl::TakeUnused(ClassState* size_class) {
+  if (size_class->free.empty()) return TakeVictim(size_class);
+  const int slot = size_class->free.back();
+  size_class->free.pop_back();
+  return slot;
 }
 
 int ExpertPool::Impl::TakeVictim(ClassState* size_class) {
@@ -227,7 +229,7 @@ bool ExpertPool::Impl::Evictable(const Slot& slot) const {
   return slot.state == SlotState::kResident && !slot.leased && !awaited && !slot.guessed;
 }
 
-ExpertPool::Impl::Victim ExpertPool::Impl::VictimAt(int slot) const {
+Victim ExpertPool::Impl::VictimAt(int slot) const {
   return {policy_->Score(slots_[slot].layer, slots_[slot].expert, layer_), slot};
 }
 
@@ -247,14 +249,18 @@ void ExpertPool::Impl::Evict(int slot) {
 }
 
 void ExpertPool::Impl::StartLoad(int slot, int expert) {
-  Slot& target = slots_[slot];
-  target.state = SlotState::kLoading;
-  target.layer = layer_;
-  target.expert = expert;
-  slot_of_[Index(layer_, expert)] = slot;
   stages_[expert] = Stage::kLoading;
   LinkLoading(slot);
-  loader_->Load(&RecordOf(target), target.data, LoadPriority::kDemand, this, static_cast<uint64_t>(slot));
+  Load(slot, layer_, expert, LoadPriority::kDemand, static_cast<uint64_t>(slot));
+}
+
+void ExpertPool::Impl::Load(int slot, int layer, int expert, LoadPriority priority, uint64_t token) {
+  Slot& target = slots_[slot];
+  target.state = SlotState::kLoading;
+  target.layer = layer;
+  target.expert = expert;
+  slot_of_[Index(layer, expert)] = slot;
+  loader_->Load(&RecordOf(target), target.data, priority, this, token);
 }
 
 void ExpertPool::Impl::LinkLoading(int slot) {

@@ -40,26 +40,14 @@ void ExpertPool::Impl::StartGuess() {
     const int expert = guesses_.back();
     guesses_.pop_back();
     if (slot_of_[Index(guess_layer_, expert)] >= 0) continue;
-    ClassState* size_class = &classes_[ClassOfRecord(guess_layer_, expert)];
-    int slot = -1;
-    if (!size_class->free.empty()) {
-      slot = size_class->free.back();
-      size_class->free.pop_back();
-    } else {
-      slot = TakeVictim(size_class);
-    }
+    const int slot = TakeUnused(&classes_[ClassOfRecord(guess_layer_, expert)]);
     if (slot < 0) continue;
-    Slot& target = slots_[slot];
-    target.state = SlotState::kLoading;
-    target.guessed = true;
-    target.layer = guess_layer_;
-    target.expert = expert;
-    slot_of_[Index(guess_layer_, expert)] = slot;
+    slots_[slot].guessed = true;
     guessed_.push_back(slot);
     guess_loading_ = slot;
     ++guess_serial_;
     guess_ns_before_ = loader_->counters().prefetch_only_ns;
-    return loader_->Load(&RecordOf(target), target.data, LoadPriority::kPrefetch, this, GuessToken());
+    return Load(slot, guess_layer_, expert, LoadPriority::kPrefetch, GuessToken());
   }
 }
 

@@ -61,13 +61,6 @@ class ExpertPool::Impl final : public LoadSink {
   // How far an expert of the layer in demand has come. Outside the union and
   // after delivery an expert is nothing special.
   enum class Stage : uint8_t { kNone, kPending, kLoading, kReady, kDelivered };
-  // A resident record that may leave, and how gladly.
-  struct Victim {
-    double score;
-    int slot;
-    // Heap order: the largest score on top, the lower slot among equals.
-    bool operator<(const Victim& other) const { return score != other.score ? score < other.score : slot > other.slot; }
-  };
   struct ClassState {
     AlignedBuffer memory;
     int first_slot = 0;
@@ -99,6 +92,8 @@ class ExpertPool::Impl final : public LoadSink {
   // is loading, so that without a grant the consumer would wait for ever.
   void GrantAll(bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeSlot(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A free slot, or else that of the victim; -1 when there is neither.
+  int TakeUnused(ClassState* size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeVictim(ClassState* size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeGuess(const ClassState& size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeBack(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -118,6 +113,9 @@ class ExpertPool::Impl final : public LoadSink {
   uint64_t GuessToken() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return guess_serial_ << 32 | static_cast<uint64_t>(guess_loading_);
   }
+  // Gives the slot to the record and queues its load.
+  void Load(int slot, int layer, int expert, LoadPriority priority, uint64_t token)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LinkLoading(int slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnlinkLoading(int slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

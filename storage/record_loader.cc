@@ -126,6 +126,7 @@ class RecordLoader::Impl {
   void AddCounters(size_t completions, uint64_t bytes, int prefetches);
   // Adds the time since the last call to what the drive was doing in it.
   void AccountTime() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Attribute(int64_t passed_ns, IoCounters* counters) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::unique_ptr<BlockReader> reader_;
   const std::vector<std::string> paths_;
@@ -242,10 +243,8 @@ void RecordLoader::Impl::RegisterMemory(std::vector<absl::Span<uint8_t>> regions
 
 IoCounters RecordLoader::Impl::counters() const {
   MutexLock lock(&mutex_);
-  const int64_t running_ns = NowNs() - accounted_until_ns_;
   IoCounters now = counters_;
-  if (in_flight_ > prefetches_in_flight_) now.busy_ns += running_ns;
-  if (in_flight_ == prefetches_in_flight_ && in_flight_ > 0) now.prefetch_only_ns += running_ns;
+  Attribute(NowNs() - accounted_until_ns_, &now);
   return now;
 }
 
@@ -459,12 +458,15 @@ void RecordLoader::Impl::AddCounters(size_t completions, uint64_t bytes, int pre
 
 void RecordLoader::Impl::AccountTime() {
   const int64_t now_ns = NowNs();
-  const int64_t passed_ns = now_ns - accounted_until_ns_;
+  Attribute(now_ns - accounted_until_ns_, &counters_);
   accounted_until_ns_ = now_ns;
+}
+
+void RecordLoader::Impl::Attribute(int64_t passed_ns, IoCounters* counters) const {
   if (in_flight_ > prefetches_in_flight_) {
-    counters_.busy_ns += passed_ns;
+    counters->busy_ns += passed_ns;
   } else if (in_flight_ > 0) {
-    counters_.prefetch_only_ns += passed_ns;
+    counters->prefetch_only_ns += passed_ns;
   }
 }
 
@@ -483,8 +485,7 @@ void RecordLoader::Impl::HandleError(Chunk* chunk, int error) {
   if (passing || chunk->retries == max_retries_) return FinishChunk(chunk, ReadError(*chunk, error));
   ++chunk->retries;
   ++retries_made_;
-  if (mirrors_ > 0)
-    chunk->read.file = chunk->read.file >= mirrors_ ? chunk->read.file - mirrors_ : chunk->read.file + mirrors_;
+  chunk->read.file += CopyOf(chunk->read.file) == 1 ? -mirrors_ : mirrors_;  // the other copy, if there is one
   Resubmit(chunk);
 }
 

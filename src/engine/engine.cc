@@ -140,9 +140,18 @@ absl::Status Engine::Allocate() {
   }
   ASSIGN_OR_RETURN(workspace_, AlignedBuffer::Create(WorkspaceBytes(Facts(), limits_)));
   Arena arena(workspace_.data(), workspace_.size_bytes());
-  const ForwardContext context{&config_,     &layout_,      kernels_,          threads_.get(),
-                               &vectors_,    trunk_.get(),  pool_.get(),       loader_.get(),
-                               cache_.get(), options_.stop, options_.prefetch, options_.observer};
+  const ForwardContext context{&config_,
+                               &layout_,
+                               kernels_,
+                               threads_.get(),
+                               &vectors_,
+                               trunk_.get(),
+                               pool_.get(),
+                               loader_.get(),
+                               cache_.get(),
+                               options_.stop,
+                               options_.prefetch && !mapped,
+                               options_.observer};
   forward_ = std::make_unique<Forward>(&arena, context, limits_);
   std::vector<absl::Span<uint8_t>> regions = trunk_->memory_regions();
   if (pool_ != nullptr) {

@@ -30,27 +30,21 @@ MlaExpanded::MlaExpanded(Arena* arena, const ModelConfig& config, Linear* linear
   group_heads_ = std::min(max_heads, std::max(kMinGroupHeads, threads));
   queries_ = arena->Take<float>(max_rows * group_heads_ * config.key_dims);
   query_pointers_ = arena->Take<float*>(max_rows);
-  scratch_floats_ = config.kv_lora_rank * config.nope_dims() +
-                    kKeyBlock * (config.kv_width() + config.key_dims + config.value_dims + kRowTile) +
-                    max_rows_ * (config.key_dims + config.value_dims + 2) + kRowTile;
-  scratch_floats_ = static_cast<int64_t>(AlignUp(scratch_floats_, 16));
-  scratch_ = arena->Take<float>(threads * scratch_floats_);
+  for (int64_t thread = 0; thread < threads; ++thread) scratch_.push_back(TakeScratch(arena));
 }
 
-MlaExpanded::Scratch MlaExpanded::ScratchOf(int thread) const {
-  float* next = scratch_ + thread * scratch_floats_;
-  const auto take = [&next](int64_t floats) { return (next += floats) - floats; };
+MlaExpanded::Scratch MlaExpanded::TakeScratch(Arena* arena) const {
   Scratch scratch;
-  scratch.queries = take(max_rows_ * config_.key_dims);
-  scratch.outputs = take(max_rows_ * config_.value_dims);
-  scratch.expansion = take(config_.kv_lora_rank * config_.nope_dims());
-  scratch.latents = take(kKeyBlock * config_.kv_width());
-  scratch.keys = take(kKeyBlock * config_.key_dims);
-  scratch.values = take(kKeyBlock * config_.value_dims);
-  scratch.scores = take(kKeyBlock * kRowTile);
-  scratch.corrections = take(kRowTile);
-  scratch.maxima = take(max_rows_);
-  scratch.sums = take(max_rows_);
+  scratch.expansion = arena->Take<float>(config_.kv_lora_rank * config_.nope_dims());
+  scratch.latents = arena->Take<float>(kKeyBlock * config_.kv_width());
+  scratch.keys = arena->Take<float>(kKeyBlock * config_.key_dims);
+  scratch.values = arena->Take<float>(kKeyBlock * config_.value_dims);
+  scratch.scores = arena->Take<float>(kKeyBlock * kRowTile);
+  scratch.queries = arena->Take<float>(max_rows_ * config_.key_dims);
+  scratch.outputs = arena->Take<float>(max_rows_ * config_.value_dims);
+  scratch.maxima = arena->Take<float>(max_rows_);
+  scratch.sums = arena->Take<float>(max_rows_);
+  scratch.corrections = arena->Take<float>(kRowTile);
   return scratch;
 }
 
@@ -60,7 +54,7 @@ void MlaExpanded::Run(const MlaHeads& heads, const InputRows& queries_in) {
     const int64_t count = std::min(group_heads_, heads.heads - head);
     linear_->Multiply(heads.QueriesOf(head, count, config_), queries_in, query_pointers_);
     linear_->threads()->ParallelFor(count, [&](int64_t query, int thread) {
-      RunHead({&heads, head + query, query, thread, ScratchOf(thread)});
+      RunHead({&heads, head + query, query, thread, scratch_[static_cast<size_t>(thread)]});
     });
   }
 }

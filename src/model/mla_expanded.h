@@ -9,6 +9,7 @@
 #define SLUICE_SRC_MODEL_MLA_EXPANDED_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "base/arena.h"
 #include "src/model/head_product.h"
@@ -44,9 +45,10 @@ class MlaExpanded {
     int64_t head;   // of the step
     int64_t query;  // its place in the group's queries
     int thread;
-    Scratch scratch;
+    const Scratch& scratch;
   };
 
+  Scratch TakeScratch(Arena* arena) const;
   void RunHead(const Task& task);
   void DequantizeExpansion(const Task& task);
   void AttendRun(const Task& task, const SequenceRun& run);
@@ -57,7 +59,6 @@ class MlaExpanded {
   // Rows [row, row + rows) of a run, a whole tile or its last one, the first of
   // which stands at `position`, on the expanded keys [key, key + kKeyBlock).
   void AttendTile(const Task& task, int64_t row, int64_t rows, int64_t position, int64_t key);
-  Scratch ScratchOf(int thread) const;
 
   const ModelConfig& config_;
   Linear* linear_;
@@ -66,8 +67,7 @@ class MlaExpanded {
   int64_t group_heads_;  // heads whose queries are in memory at a time
   float* queries_;       // [max_rows][group_heads * key_dims]
   float** query_pointers_;
-  int64_t scratch_floats_;
-  float* scratch_;  // [threads]
+  std::vector<Scratch> scratch_;  // by thread
 };
 
 }  // namespace sluice

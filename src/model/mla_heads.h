@@ -46,7 +46,7 @@ struct MlaHeads {
     return out->row(row_begin + r) + (head_begin + head) * value_dims;
   }
 
-  // Rows [first, first + count) of the rows that `matrix` has for each head.
+  // `count` rows of `matrix`, from the first-th of those that it has for `head`.
   Matrix OfHead(Matrix matrix, int64_t head, int64_t first, int64_t count) const {
     const int64_t rows_per_head = matrix.rows / heads;
     matrix.data += (head * rows_per_head + first) * RowBytes(matrix.type, matrix.n_in);
@@ -54,10 +54,7 @@ struct MlaHeads {
     return matrix;
   }
   Matrix QueriesOf(int64_t head, int64_t count, const ModelConfig& config) const {
-    Matrix matrix = queries;
-    matrix.data += head * config.key_dims * RowBytes(matrix.type, matrix.n_in);
-    matrix.rows = count * config.key_dims;
-    return matrix;
+    return OfHead(queries, head, 0, count * config.key_dims);
   }
   // Kb as it is stored: [latent][nope], or [nope][latent] in the older dialect.
   Matrix KeysOf(int64_t head, const ModelConfig& config) const {

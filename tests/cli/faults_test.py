@@ -54,19 +54,6 @@ def file_size_at_most(limit_bytes):
 
 
 class FaultsTest(CliTest):
-    def start(self, *arguments, **options):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
-        process = subprocess.Popen([BINARY, *map(str, arguments)], **pipes, **options)
-        self.addCleanup(self.end, process)
-        return process
-
-    @staticmethod
-    def end(process):
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
-
     def run_limited(self, limit, *arguments):
         command = [BINARY, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT_S, preexec_fn=limit)

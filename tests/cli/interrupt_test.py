@@ -7,28 +7,13 @@ import sys
 import time
 import unittest
 
-from sluice_cli import BINARY, DEMO, TIMEOUT_S, CliTest
+from sluice_cli import DEMO, TIMEOUT_S, CliTest
 
 # Slow enough to be interrupted in the middle, on any machine.
 SLOW = ("run", "-m", str(DEMO), "--compute", "float", "--threads", "1", "--temp", "0", "--ignore-eos", "--stats", "json")
 
 
 class InterruptTest(CliTest):
-    def start(self, *arguments, **pipes):
-        # Unbuffered: what is not read here is left for communicate().
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0, **pipes}
-        process = subprocess.Popen([BINARY, *map(str, arguments)], **options)
-        self.addCleanup(self.end, process)
-        return process
-
-    @staticmethod
-    def end(process):
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe:
-                pipe.close()
-
     def await_progress(self, process, what):
         line = process.stderr.readline()
         while line and not line.startswith(what):

@@ -74,6 +74,22 @@ class CliTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
+    def start(self, *arguments, **options):
+        """The program under way; it ends with the test."""
+        # Unbuffered: what is not read here is left for communicate().
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
+        process = subprocess.Popen([BINARY, *map(str, arguments)], **{**pipes, **options})
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process):
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
     def succeed(self, *arguments, **options):
         result = sluice(*arguments, **options)
         self.assertEqual(result.status, 0, f"{arguments}: {result.err}")

@@ -2,15 +2,14 @@
 #include "prefetch/replay.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/status.h"
 #include "src/engine/generate.h"
 #include "src/engine/trace_observer.h"
 #include "storage/faulty_block_reader.h"
+#include "tests/scratch_folder.h"
 #include "tests/test_data.h"
 
 namespace sluice {
@@ -66,10 +65,8 @@ absl::StatusOr<Recorded> Record(const std::string& path, const Conditions& condi
 }
 
 Recorded RecordOrDie(const std::string& path, const Conditions& conditions) {
-  std::string folder = (std::filesystem::temp_directory_path() / "sluice-test-XXXXXX").string();
-  REQUIRE(mkdtemp(folder.data()) != nullptr);
-  auto recorded = Record(path, conditions, folder);
-  std::filesystem::remove_all(folder);
+  const ScratchFolder folder;
+  auto recorded = Record(path, conditions, folder.path());
   REQUIRE_MESSAGE(recorded.ok(), recorded.status().ToString());
   return *std::move(recorded);
 }

@@ -1,28 +1,14 @@
 #include "prefetch/routing_recorder.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 
+#include "tests/scratch_folder.h"
 #include "tests/test_data.h"
 
 namespace sluice {
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sluice-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string Path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 RoutingRecorder CreateOrDie(const std::string& path, const RoutingRecorder::Header& header) {
   auto recorder = RoutingRecorder::Create(path);
@@ -34,7 +20,7 @@ RoutingRecorder CreateOrDie(const std::string& path, const RoutingRecorder::Head
 const RoutingRecorder::Header kHeader = {"a\n\"model\"", 2, 300, 2, {11, 22}};
 
 TEST_CASE("what is recorded is what is read back, sweep by sweep") {
-  const Folder folder;
+  const ScratchFolder folder;
   RoutingRecorder recorder = CreateOrDie(folder.Path("trace"), kHeader);
   recorder.Record(0, {{0, 5}, {3, 0}}, {1, 2, 2, 299});
   recorder.Record(1, {{0, 5}, {3, 0}}, {7, 8, 0, 1});
@@ -56,7 +42,7 @@ TEST_CASE("what is recorded is what is read back, sweep by sweep") {
 }
 
 TEST_CASE("a sweep that was cut short is left out") {
-  const Folder folder;
+  const ScratchFolder folder;
   RoutingRecorder recorder = CreateOrDie(folder.Path("trace"), kHeader);
   recorder.Record(0, {{0, 0}}, {1, 2});
   recorder.Record(0, {{0, 0}}, {3, 4});
@@ -70,14 +56,14 @@ TEST_CASE("a sweep that was cut short is left out") {
 }
 
 TEST_CASE("a recorder that is given up leaves no file") {
-  const Folder folder;
+  const ScratchFolder folder;
   { CreateOrDie(folder.Path("trace"), kHeader).Record(0, {{0, 0}}, {1, 2}); }
   CHECK(std::filesystem::is_empty(folder.Path("")));
 }
 
 TEST_CASE("a full drive ends the recording and is told at the end") {
   if (!std::filesystem::exists("/dev/full")) return;
-  const Folder folder;
+  const ScratchFolder folder;
   std::filesystem::create_symlink("/dev/full", folder.Path("trace.partial"));
   auto recorder = RoutingRecorder::Create(folder.Path("trace"));
   REQUIRE_MESSAGE(recorder.ok(), recorder.status().ToString());

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/scratch_folder.h"
 #include "tests/storage/scratch_files.h"
 #include "tests/test_data.h"
 
@@ -12,21 +13,6 @@ namespace sluice {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of its own, gone with the test.
-class Folder {
- public:
-  explicit Folder(const std::string& name) : path_(fs::temp_directory_path() / name) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string Of(const std::string& name) const { return (path_ / name).string(); }
-  std::string path() const { return path_.string(); }
-
- private:
-  fs::path path_;
-};
 
 ModelFiles OpenModelFiles(const std::string& path) {
   absl::StatusOr<ModelFiles> files = ModelFiles::Open(path);
@@ -37,30 +23,30 @@ ModelFiles OpenModelFiles(const std::string& path) {
 TEST_CASE("a copy is found as a file under any name, or in a folder under its own") {
   SKIP_WITHOUT_SHARED("golden");
   const std::string original = SharedPath("golden/deepseek2-mla-q8_0/model.gguf");
-  const Folder folder("sluice-mirror-1");
-  fs::copy_file(original, folder.Of("model.gguf"));
-  fs::copy_file(original, folder.Of("other.gguf"));
+  const ScratchFolder folder;
+  fs::copy_file(original, folder.Path("model.gguf"));
+  fs::copy_file(original, folder.Path("other.gguf"));
   const ModelFiles files = OpenModelFiles(original);
-  CHECK(*FindMirror(files, folder.path()) == std::vector<std::string>{folder.Of("model.gguf")});
-  CHECK(*FindMirror(files, folder.Of("other.gguf")) == std::vector<std::string>{folder.Of("other.gguf")});
+  CHECK(*FindMirror(files, folder.path()) == std::vector<std::string>{folder.Path("model.gguf")});
+  CHECK(*FindMirror(files, folder.Path("other.gguf")) == std::vector<std::string>{folder.Path("other.gguf")});
 }
 
 TEST_CASE("every shard of a set needs its copy") {
   SKIP_WITHOUT_SHARED("golden");
-  const Folder folder("sluice-mirror-2");
+  const ScratchFolder folder;
   const ModelFiles files = OpenModelFiles(SharedPath("golden/deepseek2-mla-split"));
   REQUIRE(files.paths().size() > 1);
-  for (const std::string& path : files.paths()) fs::copy_file(path, folder.Of(fs::path(path).filename().string()));
+  for (const std::string& path : files.paths()) fs::copy_file(path, folder.Path(fs::path(path).filename().string()));
   CHECK(FindMirror(files, folder.path())->size() == files.paths().size());
-  fs::remove(folder.Of(fs::path(files.paths().back()).filename().string()));
+  fs::remove(folder.Path(fs::path(files.paths().back()).filename().string()));
   CHECK(absl::IsNotFound(FindMirror(files, folder.path()).status()));
 }
 
 TEST_CASE("a copy with another size or another header is refused") {
   SKIP_WITHOUT_SHARED("golden");
   const std::string original = SharedPath("golden/deepseek2-mla-q8_0/model.gguf");
-  const Folder folder("sluice-mirror-3");
-  const std::string copy = folder.Of("model.gguf");
+  const ScratchFolder folder;
+  const std::string copy = folder.Path("model.gguf");
   const ModelFiles files = OpenModelFiles(original);
   fs::copy_file(original, copy);
   fs::permissions(copy, fs::perms::owner_all);

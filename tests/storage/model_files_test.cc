@@ -1,7 +1,6 @@
 #include "storage/model_files.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -10,31 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "storage/byte_source.h"
 #include "storage/split_set.h"
+#include "tests/scratch_folder.h"
 #include "tests/storage/gguf_builder.h"
 
 namespace sluice {
 namespace {
 
 constexpr uint32_t kF32 = static_cast<uint32_t>(TensorType::kF32);
-
-// A folder of its own, removed at the end.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sluice-model-files-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 GgufBuilder Single() {
   GgufBuilder file;
@@ -50,10 +31,10 @@ GgufBuilder Shard(uint16_t number, uint16_t count, int32_t total) {
   return file;
 }
 
-void WriteSet(const Folder& folder) {
-  Shard(0, 3, 3).Write(folder / "m-00001-of-00003.gguf");
-  Shard(1, 3, 3).Write(folder / "m-00002-of-00003.gguf");
-  Shard(2, 3, 3).Write(folder / "m-00003-of-00003.gguf");
+void WriteSet(const ScratchFolder& folder) {
+  Shard(0, 3, 3).Write(folder.Path("m-00001-of-00003.gguf"));
+  Shard(1, 3, 3).Write(folder.Path("m-00002-of-00003.gguf"));
+  Shard(2, 3, 3).Write(folder.Path("m-00003-of-00003.gguf"));
 }
 
 void CheckRefused(const std::string& path, const std::vector<std::string>& words) {
@@ -81,26 +62,26 @@ TEST_CASE("shard names are taken apart and put together again") {
 }
 
 TEST_CASE("a single file opens by its path and by its folder") {
-  const Folder folder;
-  Single().Write(folder / "one.gguf");
-  for (const std::string& path : {folder / "one.gguf", folder.path(), folder.path() + "/"}) {
+  const ScratchFolder folder;
+  Single().Write(folder.Path("one.gguf"));
+  for (const std::string& path : {folder.Path("one.gguf"), folder.path(), folder.path() + "/"}) {
     const absl::StatusOr<ModelFiles> model = ModelFiles::Open(path);
     REQUIRE_MESSAGE(model.ok(), model.status().message());
     CHECK(model->paths().size() == 1);
     CHECK(model->tensors().size() == 1);
     CHECK(model->version() == 3);
-    CHECK(model->total_bytes() == std::filesystem::file_size(folder / "one.gguf"));
+    CHECK(model->total_bytes() == std::filesystem::file_size(folder.Path("one.gguf")));
     CHECK(*model->metadata().GetString("general.architecture") == "llama");
     CHECK(model->FindTensor("none") == nullptr);
   }
 }
 
 TEST_CASE("a split set opens by its first file and by its folder") {
-  const Folder folder;
+  const ScratchFolder folder;
   WriteSet(folder);
-  Single().Write(folder / ".hidden.gguf");
-  std::filesystem::create_directory(folder / "sub.gguf");
-  for (const std::string& path : {folder / "m-00001-of-00003.gguf", folder.path()}) {
+  Single().Write(folder.Path(".hidden.gguf"));
+  std::filesystem::create_directory(folder.Path("sub.gguf"));
+  for (const std::string& path : {folder.Path("m-00001-of-00003.gguf"), folder.path()}) {
     const absl::StatusOr<ModelFiles> model = ModelFiles::Open(path);
     REQUIRE_MESSAGE(model.ok(), model.status().message());
     CHECK(model->paths().size() == 3);
@@ -112,26 +93,27 @@ TEST_CASE("a split set opens by its first file and by its folder") {
 }
 
 TEST_CASE("a later file of a set is refused with the name of the first") {
-  const Folder folder;
+  const ScratchFolder folder;
   WriteSet(folder);
-  CheckRefused(folder / "m-00002-of-00003.gguf",
-               {"split.no is 1", "open the first, " + (folder / "m-00001-of-00003.gguf")});
+  CheckRefused(folder.Path("m-00002-of-00003.gguf"),
+               {"split.no is 1", "open the first, " + folder.Path("m-00001-of-00003.gguf")});
 }
 
 TEST_CASE("a missing file of a set is named, with the count that asks for it") {
-  const Folder folder;
+  const ScratchFolder folder;
   WriteSet(folder);
-  std::filesystem::remove(folder / "m-00002-of-00003.gguf");
-  CheckRefused(folder / "m-00001-of-00003.gguf",
-               {"split.count is 3", "cannot open " + (folder / "m-00002-of-00003.gguf"), "No such file or directory"});
-  std::filesystem::remove(folder / "m-00001-of-00003.gguf");
-  CheckRefused(folder.path(), {"cannot open " + (folder / "m-00001-of-00003.gguf")});
+  std::filesystem::remove(folder.Path("m-00002-of-00003.gguf"));
+  CheckRefused(
+      folder.Path("m-00001-of-00003.gguf"),
+      {"split.count is 3", "cannot open " + folder.Path("m-00002-of-00003.gguf"), "No such file or directory"});
+  std::filesystem::remove(folder.Path("m-00001-of-00003.gguf"));
+  CheckRefused(folder.path(), {"cannot open " + folder.Path("m-00001-of-00003.gguf")});
 }
 
 TEST_CASE("split keys must agree with names and with each other") {
-  const Folder folder;
-  const std::string first = folder / "m-00001-of-00002.gguf";
-  const std::string second = folder / "m-00002-of-00002.gguf";
+  const ScratchFolder folder;
+  const std::string first = folder.Path("m-00001-of-00002.gguf");
+  const std::string second = folder.Path("m-00002-of-00002.gguf");
   Shard(0, 2, 2).Write(first);
   Shard(2, 2, 2).Write(second);
   CheckRefused(first, {second, "split.no is 2, must be 1"});
@@ -152,78 +134,79 @@ TEST_CASE("split keys must agree with names and with each other") {
 }
 
 TEST_CASE("a tensor in two files is refused with both") {
-  const Folder folder;
-  Shard(0, 2, 3).Write(folder / "m-00001-of-00002.gguf");
-  Shard(1, 2, 3).Tensor("t0", {1}, kF32, 4).Write(folder / "m-00002-of-00002.gguf");
-  CheckRefused(folder.path(),
-               {folder / "m-00002-of-00002.gguf", "tensor 't0' is also in " + (folder / "m-00001-of-00002.gguf")});
+  const ScratchFolder folder;
+  Shard(0, 2, 3).Write(folder.Path("m-00001-of-00002.gguf"));
+  Shard(1, 2, 3).Tensor("t0", {1}, kF32, 4).Write(folder.Path("m-00002-of-00002.gguf"));
+  CheckRefused(folder.path(), {folder.Path("m-00002-of-00002.gguf"),
+                               "tensor 't0' is also in " + folder.Path("m-00001-of-00002.gguf")});
 }
 
 TEST_CASE("a split file that was renamed is refused with the pattern of names") {
-  const Folder folder;
-  Shard(0, 3, 3).Write(folder / "renamed.gguf");
-  CheckRefused(folder / "renamed.gguf", {"split.count is 3", "-00001-of-00003.gguf"});
+  const ScratchFolder folder;
+  Shard(0, 3, 3).Write(folder.Path("renamed.gguf"));
+  CheckRefused(folder.Path("renamed.gguf"), {"split.count is 3", "-00001-of-00003.gguf"});
 }
 
 TEST_CASE("a count of 1, a count of 0 and no count mean a single file") {
-  const Folder folder;
-  Shard(0, 1, 1).Write(folder / "m-00001-of-00001.gguf");
-  CHECK(ModelFiles::Open(folder / "m-00001-of-00001.gguf").ok());
-  Shard(0, 1, 1).Write(folder / "one.gguf");
-  CHECK(ModelFiles::Open(folder / "one.gguf").ok());
-  Shard(0, 0, 99).Write(folder / "joined.gguf");
-  CHECK(ModelFiles::Open(folder / "joined.gguf").ok());
-  Single().Write(folder / "m-00001-of-00007.gguf");
-  CHECK(ModelFiles::Open(folder / "m-00001-of-00007.gguf").ok());
-  Shard(0, 0, 1).Write(folder / "m-00001-of-00003.gguf");
-  CheckRefused(folder / "m-00001-of-00003.gguf", {"split.count is 0, must be 3"});
+  const ScratchFolder folder;
+  Shard(0, 1, 1).Write(folder.Path("m-00001-of-00001.gguf"));
+  CHECK(ModelFiles::Open(folder.Path("m-00001-of-00001.gguf")).ok());
+  Shard(0, 1, 1).Write(folder.Path("one.gguf"));
+  CHECK(ModelFiles::Open(folder.Path("one.gguf")).ok());
+  Shard(0, 0, 99).Write(folder.Path("joined.gguf"));
+  CHECK(ModelFiles::Open(folder.Path("joined.gguf")).ok());
+  Single().Write(folder.Path("m-00001-of-00007.gguf"));
+  CHECK(ModelFiles::Open(folder.Path("m-00001-of-00007.gguf")).ok());
+  Shard(0, 0, 1).Write(folder.Path("m-00001-of-00003.gguf"));
+  CheckRefused(folder.Path("m-00001-of-00003.gguf"), {"split.count is 0, must be 3"});
 }
 
 TEST_CASE("a folder with no model or several is refused with what is there") {
-  const Folder folder;
+  const ScratchFolder folder;
   CheckRefused(folder.path(), {"no .gguf file in folder " + folder.path()});
-  std::ofstream(folder / "README.md") << "x";
+  std::ofstream(folder.Path("README.md")) << "x";
   CheckRefused(folder.path(), {"it has README.md"});
   WriteSet(folder);
-  Single().Write(folder / "other.gguf");
+  Single().Write(folder.Path("other.gguf"));
   CheckRefused(folder.path(), {"holds 2 models", "m-00001-of-00003.gguf, other.gguf"});
-  for (int i = 0; i < 20; ++i) Single().Write(folder / absl::StrCat("z", i, ".gguf"));
+  for (int i = 0; i < 20; ++i) Single().Write(folder.Path(absl::StrCat("z", i, ".gguf")));
   CheckRefused(folder.path(), {"holds 22 models", " and 14 more"});
 }
 
 TEST_CASE("a path that cannot be opened says why") {
-  const Folder folder;
-  const absl::StatusOr<ModelFiles> absent = ModelFiles::Open(folder / "absent.gguf");
+  const ScratchFolder folder;
+  const absl::StatusOr<ModelFiles> absent = ModelFiles::Open(folder.Path("absent.gguf"));
   CHECK(absent.status() ==
-        absl::NotFoundError("cannot open " + (folder / "absent.gguf") + ": No such file or directory"));
-  CheckRefused(folder / std::string(5000, 'n'), {"cannot open "});
-  REQUIRE(mkfifo((folder / "pipe.gguf").c_str(), 0600) == 0);
-  CheckRefused(folder / "pipe.gguf", {"cannot open", "not a regular file"});
+        absl::NotFoundError("cannot open " + folder.Path("absent.gguf") + ": No such file or directory"));
+  CheckRefused(folder.Path(std::string(5000, 'n')), {"cannot open "});
+  REQUIRE(mkfifo(folder.Path("pipe.gguf").c_str(), 0600) == 0);
+  CheckRefused(folder.Path("pipe.gguf"), {"cannot open", "not a regular file"});
 }
 
 TEST_CASE("links to model files are followed, and the set is looked for beside the link") {
-  const Folder blobs;
-  const Folder folder;
+  const ScratchFolder blobs;
+  const ScratchFolder folder;
   WriteSet(blobs);
   for (const char* name : {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}) {
-    std::filesystem::rename(blobs / name, blobs / absl::StrCat("blob", absl::string_view(name).substr(6, 1)));
-    std::filesystem::create_symlink(blobs / absl::StrCat("blob", absl::string_view(name).substr(6, 1)), folder / name);
+    std::filesystem::rename(blobs.Path(name), blobs.Path(absl::StrCat("blob", absl::string_view(name).substr(6, 1))));
+    std::filesystem::create_symlink(blobs.Path(absl::StrCat("blob", absl::string_view(name).substr(6, 1))),
+                                    folder.Path(name));
   }
   const absl::StatusOr<ModelFiles> model = ModelFiles::Open(folder.path());
   REQUIRE_MESSAGE(model.ok(), model.status().message());
-  CHECK(model->paths()[2] == folder / "m-00003-of-00003.gguf");
+  CHECK(model->paths()[2] == folder.Path("m-00003-of-00003.gguf"));
 }
 
 TEST_CASE("a file that shrinks while it is read is an error with path and place") {
-  const Folder folder;
-  std::ofstream(folder / "f") << std::string(100, 'x');
-  const absl::StatusOr<std::unique_ptr<FileByteSource>> source = FileByteSource::Open(folder / "f");
+  const ScratchFolder folder;
+  std::ofstream(folder.Path("f")) << std::string(100, 'x');
+  const absl::StatusOr<std::unique_ptr<FileByteSource>> source = FileByteSource::Open(folder.Path("f"));
   REQUIRE(source.ok());
-  std::filesystem::resize_file(folder / "f", 40);
+  std::filesystem::resize_file(folder.Path("f"), 40);
   char bytes[100];
   const absl::Status status = (*source)->Read(10, 90, bytes);
   CHECK(status ==
-        absl::DataLossError("cannot read " + (folder / "f") + " at byte 40: the file shrank while it was read"));
+        absl::DataLossError("cannot read " + (folder.Path("f")) + " at byte 40: the file shrank while it was read"));
 }
 
 }  // namespace sluice

@@ -3,7 +3,6 @@
 #define SLUICE_TESTS_STORAGE_SCRATCH_FILES_H_
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "storage/block_reader.h"
+#include "tests/scratch_folder.h"
 
 namespace sluice {
 
@@ -35,20 +35,13 @@ class ScratchFiles {
  public:
   explicit ScratchFiles(const std::vector<uint64_t>& sizes,
                         const std::filesystem::path& parent = std::filesystem::temp_directory_path())
-      : sizes_(sizes) {
-    std::string pattern = (parent / "sluice-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    folder_ = pattern;
+      : folder_(parent), sizes_(sizes) {
     for (size_t file = 0; file < sizes.size(); ++file) {
-      paths_.push_back((folder_ / ("part" + std::to_string(file))).string());
+      paths_.push_back(folder_.Path("part" + std::to_string(file)));
       std::string bytes(sizes[file], '\0');
       for (uint64_t i = 0; i < sizes[file]; ++i) bytes[i] = static_cast<char>(ScratchByte(static_cast<int>(file), i));
       std::ofstream(paths_.back(), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     }
-  }
-  ~ScratchFiles() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
   }
   ScratchFiles(const ScratchFiles&) = delete;
   ScratchFiles& operator=(const ScratchFiles&) = delete;
@@ -57,8 +50,8 @@ class ScratchFiles {
   const std::vector<uint64_t>& sizes() const { return sizes_; }
 
  private:
+  ScratchFolder folder_;
   std::vector<uint64_t> sizes_;
-  std::filesystem::path folder_;
   std::vector<std::string> paths_;
 };
 

@@ -1,30 +1,15 @@
 #include "src/synth/synth_writer.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 
 #include "storage/model_files.h"
+#include "tests/scratch_folder.h"
 #include "tests/test_data.h"
 
 namespace sluice {
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sluice-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string Path(const std::string& name) const { return (path_ / name).string(); }
-  bool empty() const { return std::filesystem::is_empty(path_); }
-
- private:
-  std::filesystem::path path_;
-};
 
 SynthModel Describe(const char* shape, uint64_t seed, double skew) {
   SynthOptions options;
@@ -38,7 +23,7 @@ SynthModel Describe(const char* shape, uint64_t seed, double skew) {
   return *std::move(model);
 }
 
-std::string WriteFile(const Folder& folder, SynthModel model, int threads) {
+std::string WriteFile(const ScratchFolder& folder, SynthModel model, int threads) {
   const std::string path = folder.Path("model.gguf");
   auto writer = SynthWriter::Open(std::move(model), path);
   REQUIRE_MESSAGE(writer.ok(), writer.status().ToString());
@@ -51,7 +36,7 @@ std::string WriteFile(const Folder& folder, SynthModel model, int threads) {
 }
 
 TEST_CASE("the bytes depend on the seed and the skew and on nothing else") {
-  const Folder folder;
+  const ScratchFolder folder;
   const std::string one = WriteFile(folder, Describe("tiny-gpt-oss", 7, 0.5), 1);
   CHECK(one == WriteFile(folder, Describe("tiny-gpt-oss", 7, 0.5), 3));
   CHECK(one != WriteFile(folder, Describe("tiny-gpt-oss", 8, 0.5), 1));
@@ -59,7 +44,7 @@ TEST_CASE("the bytes depend on the seed and the skew and on nothing else") {
 }
 
 TEST_CASE("layers that share their experts hold the same bytes, whether extents are shared or not") {
-  const Folder folder;
+  const ScratchFolder folder;
   const std::string bytes = WriteFile(folder, Describe("tiny-gpt-oss", 7, 0), 2);
   const auto files = ModelFiles::Open(folder.Path("model.gguf"));
   REQUIRE_MESSAGE(files.ok(), files.status().ToString());
@@ -74,7 +59,7 @@ TEST_CASE("layers that share their experts hold the same bytes, whether extents 
 }
 
 TEST_CASE("an interrupt leaves nothing behind") {
-  const Folder folder;
+  const ScratchFolder folder;
   {
     auto writer = SynthWriter::Open(Describe("tiny", 7, 0), folder.Path("model.gguf"));
     REQUIRE(writer.ok());
@@ -92,7 +77,7 @@ TEST_CASE("an interrupt leaves nothing behind") {
 }
 
 TEST_CASE("what the drive has no room for is refused with both figures, and nothing is left behind") {
-  const Folder folder;
+  const ScratchFolder folder;
   SynthOptions options;
   options.shape = *FindModelShape("kimi-k2");
   options.unique_layers = 0;
@@ -107,7 +92,7 @@ TEST_CASE("what the drive has no room for is refused with both figures, and noth
 }
 
 TEST_CASE("progress ends at the whole cost") {
-  const Folder folder;
+  const ScratchFolder folder;
   auto writer = SynthWriter::Open(Describe("tiny-gpt-oss", 7, 0), folder.Path("model.gguf"));
   REQUIRE(writer.ok());
   uint64_t last = 0;
