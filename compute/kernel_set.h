@@ -57,6 +57,10 @@
 
 namespace sluice {
 
+// Raised whenever the bits of any result change: files that carry state from one
+// run to another (sessions, journals, spilled keys and values) name it.
+inline constexpr int kNumericsVersion = 1;
+
 // outputs[r][o] = sum_i W[o][i] * x[r][i] for o in [0, n_out), r in [0, n_rows).
 struct MatMulArgs {
   TensorType type;

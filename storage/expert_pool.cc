@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -16,6 +17,12 @@ namespace {
 // Slots of a class that take part in loading before resident experts that wait
 // for their turn are given up: one is filled while another is used.
 constexpr int kCirculatingSlots = 2;
+
+// Loads of so many bytes at once, and at least so many, keep any drive busy. While
+// they are under way a large union gives up resident records only for those whose
+// next use is nearer: what it has used comes free soon enough.
+constexpr uint64_t kBusyBytes = uint64_t{64} << 20;
+constexpr int kBusyLoads = 3;
 
 }  // namespace
 
@@ -71,6 +78,8 @@ absl::Status ExpertPool::Impl::AllocateClass(const SizeClass& size_class) {
   ASSIGN_OR_RETURN(state.memory, AlignedBuffer::Create(bytes, std::max<size_t>(alignment_, 4096)));
   state.first_slot = slots();
   state.slots = size_class.slots;
+  state.busy_loads =
+      std::max(kBusyLoads, static_cast<int>(std::min<uint64_t>(CeilDiv(kBusyBytes, size_class.slot_bytes), 1 << 20)));
   state.free.reserve(size_class.slots);
   state.victims.reserve(size_class.slots);
   state.pending.reserve(experts_);
@@ -155,20 +164,30 @@ void ExpertPool::Impl::GrantAll(bool urgent) {
 }
 
 int ExpertPool::Impl::TakeSlot(ClassState* size_class, int expert, bool urgent) {
-  const int unused = TakeUnused(size_class);
-  if (unused >= 0) return unused;
+  const double least_score = urgent ? kAnyScore : LeastVictimScore(*size_class, expert);
+  const int unused = TakeUnused(size_class, least_score);
+  if (unused >= 0 || least_score > kAnyScore) return unused;
   const int guess = TakeGuess(*size_class);
   return guess >= 0 ? guess : TakeBack(size_class, expert, urgent);
 }
 
-int ExpertPool::Impl::TakeUnused(ClassState* size_class) {
-  if (size_class->free.empty()) return TakeVictim(size_class);
+int ExpertPool::Impl::TakeUnused(ClassState* size_class, double least_score) {
+  if (size_class->free.empty()) return TakeVictim(size_class, least_score);
   const int slot = size_class->free.back();
   size_class->free.pop_back();
   return slot;
 }
 
-int ExpertPool::Impl::TakeVictim(ClassState* size_class) {
+// A sweep of many rows wants nearly all of each layer: what is read for this one
+// and used comes round a whole sweep later, after everything else that is
+// resident. Evicting that instead would leave no hits at all. Where computing is
+// slower than the drive, loads end and more slots join: reads run ahead.
+double ExpertPool::Impl::LeastVictimScore(const ClassState& size_class, int expert) const {
+  const bool busy = delivery_ == Delivery::kAscending && loading_ >= size_class.busy_loads;
+  return busy ? policy_->Score(layer_, expert, layer_) : kAnyScore;
+}
+
+int ExpertPool::Impl::TakeVictim(ClassState* size_class, double least_score) {
   std::vector<Victim>& victims = size_class->victims;
   if (!size_class->victims_known) {
     for (int i = 0; i < size_class->slots; ++i) {
@@ -178,7 +197,7 @@ int ExpertPool::Impl::TakeVictim(ClassState* size_class) {
     std::make_heap(victims.begin(), victims.end());
     size_class->victims_known = true;
   }
-  if (victims.empty()) return -1;
+  if (victims.empty() || victims.front().score < least_score) return -1;
   std::pop_heap(victims.begin(), victims.end());
   const int slot = victims.back().slot;
   victims.pop_back();
@@ -304,6 +323,7 @@ void ExpertPool::Impl::OnLoaded(uint64_t token, absl::Status status) {
         status.code(), absl::StrCat("layer ", record.layer, " expert ", record.expert, ": ", status.message())));
     FreeSlot(index);
   }
+  if (failure_.ok()) GrantAll(false);
   StartGuess();
   news_.NotifyAll();
 }

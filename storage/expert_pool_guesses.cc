@@ -36,12 +36,12 @@ void ExpertPool::Impl::Prefetch(int layer, absl::Span<const int> experts) {
 void ExpertPool::Impl::StartGuess() {
   const auto wants_slots = [](const ClassState& size_class) { return !size_class.pending.empty(); };
   if (guess_loading_ >= 0 || !failure_.ok() || std::any_of(classes_.begin(), classes_.end(), wants_slots)) return;
-  while (!guesses_.empty()) {
+  for (; !guesses_.empty(); guesses_.pop_back()) {
     const int expert = guesses_.back();
-    guesses_.pop_back();
     if (slot_of_[Index(guess_layer_, expert)] >= 0) continue;
-    const int slot = TakeUnused(&classes_[ClassOfRecord(guess_layer_, expert)]);
-    if (slot < 0) continue;
+    const int slot = TakeUnused(&classes_[ClassOfRecord(guess_layer_, expert)], kAnyScore);
+    if (slot < 0) return;  // until a slot is given back
+    guesses_.pop_back();
     slots_[slot].guessed = true;
     guessed_.push_back(slot);
     guess_loading_ = slot;

@@ -4,6 +4,7 @@
 #define SLUICE_STORAGE_EXPERT_POOL_IMPL_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -65,6 +66,7 @@ class ExpertPool::Impl final : public LoadSink {
     AlignedBuffer memory;
     int first_slot = 0;
     int slots = 0;
+    int busy_loads = 0;  // so many at once keep the drive busy
     std::vector<int> free;
     std::vector<int> pending;  // experts that need a slot, descending: the next one is last
     // Heap, made at the first shortage of a demand and kept up to its end.
@@ -92,9 +94,13 @@ class ExpertPool::Impl final : public LoadSink {
   // is loading, so that without a grant the consumer would wait for ever.
   void GrantAll(bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeSlot(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A free slot, or else that of the victim; -1 when there is neither.
-  int TakeUnused(ClassState* size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int TakeVictim(ClassState* size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static constexpr double kAnyScore = -std::numeric_limits<double>::infinity();
+
+  // A free slot, or else that of the victim, if its score is at least so much; -1
+  // when there is neither.
+  int TakeUnused(ClassState* size_class, double least_score) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int TakeVictim(ClassState* size_class, double least_score) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  double LeastVictimScore(const ClassState& size_class, int expert) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeGuess(const ClassState& size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeBack(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Requeue(int expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -2,26 +2,19 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "storage/file_calls.h"
 
 namespace sluice {
 namespace {
-
-constexpr uint64_t kLargestWrite = uint64_t{1} << 30;
-
-absl::Status Errno(absl::string_view what, const std::string& path) {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", what, " ", path));
-}
 
 // Renaming over a device or a folder would take it away.
 bool CanBeReplaced(const std::string& path) {
@@ -73,21 +66,13 @@ void FileWriter::Discard() {
   if (!in_place()) unlink(partial_path_.c_str());
 }
 
-absl::Status FileWriter::Failed(absl::string_view what) const { return Errno(what, partial_path_); }
+absl::Status FileWriter::Failed(absl::string_view what) const { return FileError(what, partial_path_); }
 
 absl::Status FileWriter::Write(uint64_t offset, absl::string_view bytes) {
   SLUICE_CHECK(fd_ >= 0);
-  const uint64_t begin = offset;
-  while (!bytes.empty()) {
-    const size_t length = std::min<uint64_t>(bytes.size(), kLargestWrite);
-    const ssize_t written = pwrite(fd_, bytes.data(), length, static_cast<off_t>(offset));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return Failed("write");
-    bytes.remove_prefix(static_cast<size_t>(written));
-    offset += static_cast<uint64_t>(written);
-  }
-  end_bytes_ = std::max(end_bytes_, offset);
-  WriteBack(begin, offset - begin);
+  RETURN_IF_ERROR(WriteFully(fd_, offset, bytes, partial_path_));
+  end_bytes_ = std::max(end_bytes_, offset + bytes.size());
+  WriteBack(offset, bytes.size());
   return absl::OkStatus();
 }
 
@@ -114,31 +99,15 @@ absl::Status FileWriter::Clone(uint64_t from, uint64_t to, uint64_t bytes) {
   return CloneRange(from, to, bytes);
 }
 
-absl::StatusOr<uint64_t> FileWriter::FreeBytes() const {
-  struct statvfs info;
-  if (fstatvfs(fd_, &info) != 0) return Failed("ask for the free space of");
-  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
-}
+absl::StatusOr<uint64_t> FileWriter::FreeBytes() const { return sluice::FreeBytes(fd_, partial_path_); }
 
 absl::Status FileWriter::Commit() {
   SLUICE_CHECK(fd_ >= 0);
   if (in_place()) return close(std::exchange(fd_, -1)) == 0 ? absl::OkStatus() : Failed("write");
-  if (fsync(fd_) != 0) return Failed("sync");
-  if (std::rename(partial_path_.c_str(), path_.c_str()) != 0) return Errno("create", path_);
+  RETURN_IF_ERROR(SyncData(fd_, partial_path_));
+  if (std::rename(partial_path_.c_str(), path_.c_str()) != 0) return FileError("create", path_);
   close(std::exchange(fd_, -1));
-  return SyncFolder();
-}
-
-// Some file systems cannot sync folders; the file itself is safe.
-absl::Status FileWriter::SyncFolder() const {
-  const size_t slash = path_.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-  const int fd = open(folder.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::OkStatus();
-  const bool failed = fsync(fd) != 0 && errno == EIO;
-  const absl::Status status = failed ? Errno("sync", folder) : absl::OkStatus();
-  close(fd);
-  return status;
+  return SyncFolder(FolderOf(path_));
 }
 
 }  // namespace sluice

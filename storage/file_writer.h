@@ -61,7 +61,6 @@ class FileWriter {
   absl::Status Open(int flags);
   bool in_place() const { return partial_path_ == path_; }
   absl::Status Failed(absl::string_view what) const;
-  absl::Status SyncFolder() const;
   void Discard();
 
   int fd_ = -1;

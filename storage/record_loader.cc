@@ -108,8 +108,10 @@ class RecordLoader::Impl {
   // Why the load cannot be read at all; OK when it can.
   absl::Status Refusal(const LoadRequest& request) const;
   void CutChunk(int job_index);
-  // 1 when `file` is the copy of another.
-  int CopyOf(int file) const { return mirrors_ > 0 && file >= mirrors_ ? 1 : 0; }
+  // Whether `file` is one of two copies.
+  bool HasCopy(int file) const { return file < 2 * mirrors_; }
+  // 1 when it is the second.
+  int CopyOf(int file) const { return HasCopy(file) && file >= mirrors_ ? 1 : 0; }
   absl::Status SubmitIssued();
 
   void HandleCompletions(size_t count);
@@ -136,7 +138,7 @@ class RecordLoader::Impl {
   const int depth_;
   const int max_retries_;
   const int prefetch_depth_;
-  const int mirrors_;  // files that have a copy: file + mirrors_
+  const int mirrors_;  // the first files, whose copies follow: file + mirrors_
 
   std::vector<Chunk> chunks_;
   std::vector<int> free_chunks_;
@@ -399,9 +401,10 @@ void RecordLoader::Impl::CutChunk(int job_index) {
   chunk.job = job_index;
   chunk.cut_bytes = bytes;
   chunk.prefetch = job.prefetch && !hurried_;
-  const int file = slice.file + (mirrors_ > 0 && copies_.Choose(bytes) == 1 ? mirrors_ : 0);
+  const bool has_copy = HasCopy(slice.file);
+  const int file = slice.file + (has_copy && copies_.Choose(bytes) == 1 ? mirrors_ : 0);
   chunk.copy = CopyOf(file);
-  if (mirrors_ > 0) copies_.Submitted(chunk.copy, bytes, NowNs());
+  if (has_copy) copies_.Submitted(chunk.copy, bytes, NowNs());
   chunk.read = {file, begin + job.cut_bytes, static_cast<uint32_t>(bytes), job.request.slot + job.slot_offset,
                 static_cast<uint64_t>(index)};
   chunk.needed_end = std::min(begin + job.cut_bytes + bytes, slice.offset + slice.bytes);
@@ -485,7 +488,7 @@ void RecordLoader::Impl::HandleError(Chunk* chunk, int error) {
   if (passing || chunk->retries == max_retries_) return FinishChunk(chunk, ReadError(*chunk, error));
   ++chunk->retries;
   ++retries_made_;
-  chunk->read.file += CopyOf(chunk->read.file) == 1 ? -mirrors_ : mirrors_;  // the other copy, if there is one
+  if (HasCopy(chunk->read.file)) chunk->read.file += CopyOf(chunk->read.file) == 1 ? -mirrors_ : mirrors_;
   Resubmit(chunk);
 }
 
@@ -507,7 +510,7 @@ void RecordLoader::Impl::Resubmit(Chunk* chunk) { issued_.push_back(static_cast<
 void RecordLoader::Impl::FinishChunk(Chunk* chunk, absl::Status status) {
   Job& job = jobs_[chunk->job];
   job.status.Update(std::move(status));
-  if (mirrors_ > 0) copies_.Finished(chunk->copy, chunk->cut_bytes, NowNs());
+  if (HasCopy(chunk->read.file)) copies_.Finished(chunk->copy, chunk->cut_bytes, NowNs());
   free_chunks_.push_back(static_cast<int>(chunk - chunks_.data()));
   --job.chunks;
   const bool cut = !job.status.ok() || job.slice == job.request.record->slices.size();

@@ -47,14 +47,16 @@ class RecordLoader {
     // Chunks of a prefetch in flight: what demand may have to wait for. Four of
     // a megabyte keep most drives busy.
     int prefetch_depth = 4;
-    // Files of records; when the reader has twice as many, the second half are
-    // copies of the first, and reads are spread over both by measured speed. A
-    // read that fails is tried again on the other copy. 0: there are no copies.
+    // The first so many files have copies, which are the next so many, and reads
+    // are spread over both by measured speed. A read that fails is tried again on
+    // the other copy. Files behind those have none.
     size_t mirrored_files = 0;
   };
 
+  static constexpr uint64_t kGrows = UINT64_MAX;
+
   // `paths` are those the reader was opened with, for messages; `file_sizes`
-  // tell where a superset may end early.
+  // tell where a superset may end early; kGrows of a file that is still written.
   static std::unique_ptr<RecordLoader> Start(std::unique_ptr<BlockReader> reader, std::vector<std::string> paths,
                                              std::vector<uint64_t> file_sizes, const Options& options);
   // Drops what was queued, waits for what is in flight, joins the thread. The

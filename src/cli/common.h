@@ -67,6 +67,7 @@ struct Command {
   std::function<absl::Status()> run;
 };
 Command AddRunCommand(CLI::App* app);
+Command AddBatchCommand(CLI::App* app);
 Command AddLogitsCommand(CLI::App* app);
 Command AddPerplexityCommand(CLI::App* app);
 Command AddTokenizeCommand(CLI::App* app);

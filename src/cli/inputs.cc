@@ -70,6 +70,24 @@ absl::StatusOr<uint64_t> ParseSize(absl::string_view text) {
       absl::StrCat("\"", text, "\" is not a size; write a number with K, M or G, e.g. 512M or 16G"));
 }
 
+absl::StatusOr<double> ParseDeadline(absl::string_view text, int now_hour, int now_minute, int now_second) {
+  const absl::Status refused = absl::InvalidArgumentError(
+      absl::StrCat("\"", text, "\" is no deadline; give a length such as 8h, 90m or 45s, or a time such as 07:30"));
+  const std::pair<absl::string_view, absl::string_view> clock = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  int hour = 0, minute = 0;
+  if (text.find(':') != absl::string_view::npos) {
+    if (!absl::SimpleAtoi(clock.first, &hour) || !absl::SimpleAtoi(clock.second, &minute)) return refused;
+    if (hour < 0 || hour > 23 || minute < 0 || minute > 59) return refused;
+    const int seconds = ((hour - now_hour) * 60 + minute - now_minute) * 60 - now_second;
+    return static_cast<double>(seconds > 0 ? seconds : seconds + 24 * 3600);
+  }
+  double amount = 0;
+  const double unit = absl::EndsWith(text, "h") ? 3600 : absl::EndsWith(text, "m") ? 60 : absl::EndsWith(text, "s");
+  if (unit == 0 || !absl::SimpleAtod(text.substr(0, text.size() - 1), &amount)) return refused;
+  if (!(amount > 0 && amount * unit <= 366.0 * 24 * 3600)) return refused;
+  return amount * unit;
+}
+
 absl::StatusOr<std::vector<int32_t>> ParseTokenList(absl::string_view text) {
   std::vector<int32_t> tokens;
   for (absl::string_view part : absl::StrSplit(text, ',')) {

@@ -14,6 +14,10 @@ namespace sluice {
 // "512M", "16G", "16GiB" or a number of bytes; G and GiB are both 2^30.
 absl::StatusOr<uint64_t> ParseSize(absl::string_view text);
 
+// Seconds from now: "8h", "90m", "45s", or "07:30", the next time a clock here
+// shows it, given what it shows now.
+absl::StatusOr<double> ParseDeadline(absl::string_view text, int now_hour, int now_minute, int now_second);
+
 // "1,2,3".
 absl::StatusOr<std::vector<int32_t>> ParseTokenList(absl::string_view text);
 

@@ -93,16 +93,16 @@ absl::StatusOr<Work> ReadWork(const LogitsOptions& options) {
 // run at once.
 absl::Status SetShapes(const LogitsOptions& options, const Work& work, EngineOptions* engine) {
   const int prompts = static_cast<int>(work.jobs.size()) - work.companions;
-  engine->sequences = std::max(1, work.companions + std::min(prompts, kSequences));
-  engine->min_sequences = work.companions + 1;
+  const int sequences = std::max(1, work.companions + std::min(prompts, kSequences));
+  engine->shapes = HalvedShapes(sequences, work.companions + 1);
   engine->context = options.context == kContextAsNeeded ? std::max<int64_t>(work.longest, 1) : options.context;
   if (work.longest > engine->context) {
     return absl::InvalidArgumentError(absl::StrCat("a prompt of ", work.longest, " tokens does not fit the context of ",
                                                    engine->context, " tokens; give a larger --ctx"));
   }
   const int64_t chunk = options.common.chunk_rows > 0 ? options.common.chunk_rows : work.longest;
-  engine->sweep_rows = std::max<int64_t>(1, std::min<int64_t>(chunk * engine->sequences, work.tokens));
-  engine->logits_rows = options.all_positions ? engine->sweep_rows : engine->sequences;
+  engine->sweep_rows = std::max<int64_t>(1, std::min<int64_t>(chunk * sequences, work.tokens));
+  engine->logits_rows = options.all_positions ? engine->sweep_rows : sequences;
   return absl::OkStatus();
 }
 

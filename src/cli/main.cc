@@ -59,9 +59,9 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", kVersion);
   app.require_subcommand(1);
   const std::vector<Command> commands = {
-      AddRunCommand(&app),      AddLogitsCommand(&app),     AddPerplexityCommand(&app),
-      AddTokenizeCommand(&app), AddDetokenizeCommand(&app), AddInspectCommand(&app),
-      AddSynthCommand(&app),    AddReplayCommand(&app),     AddProbeCommand(&app),
+      AddRunCommand(&app),      AddBatchCommand(&app),      AddLogitsCommand(&app),  AddPerplexityCommand(&app),
+      AddTokenizeCommand(&app), AddDetokenizeCommand(&app), AddInspectCommand(&app), AddSynthCommand(&app),
+      AddReplayCommand(&app),   AddProbeCommand(&app),
   };
   const absl::Status named = CheckCommandName(commands, argc, argv);
   if (!named.ok()) return ExitStatus(named);

@@ -88,10 +88,10 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
   ASSIGN_OR_RETURN(EngineOptions engine_options, MakeEngineOptions(options.common, &progress));
   ASSIGN_OR_RETURN(OpenedModel model, OpenModel(options.common.model, /*with_tokenizer=*/true));
   ASSIGN_OR_RETURN(const std::vector<PromptJob> windows, CutWindows(options, &model));
-  engine_options.sequences = static_cast<int>(std::min<size_t>(kWindowsPerSweep, windows.size()));
-  engine_options.min_sequences = 1;
+  const int sequences = static_cast<int>(std::clamp<size_t>(windows.size(), 1, kWindowsPerSweep));
+  engine_options.shapes = HalvedShapes(sequences, 1);
   engine_options.context = options.context;
-  engine_options.sweep_rows = engine_options.logits_rows = engine_options.sequences * options.context;
+  engine_options.sweep_rows = engine_options.logits_rows = sequences * options.context;
   engine_options.caller = model.caller;
   ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(model.files), engine_options));
   WatchInterrupt();

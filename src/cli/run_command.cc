@@ -12,6 +12,7 @@
 #include "src/engine/generate.h"
 #include "src/engine/opened_model.h"
 #include "src/engine/prompt_scheduler.h"
+#include "src/engine/session.h"
 #include "src/engine/trace_observer.h"
 #include "src/text/chat_template.h"
 #include "src/text/utf8_stream.h"
@@ -22,7 +23,7 @@ namespace {
 struct RunOptions {
   CommonOptions common;
   absl::optional<std::string> prompt;
-  std::string file, tokens, system, trace;
+  std::string file, tokens, system, trace, session;
   int64_t max_tokens = 256;
   int64_t context = kContextAsNeeded;
   SamplerOptions sampler = {.temperature = 0.6};
@@ -63,9 +64,7 @@ absl::StatusOr<std::vector<int32_t>> EncodeText(const RunOptions& options, const
   if (!options.system.empty()) {
     return absl::InvalidArgumentError("--system needs a chat template, and this model has none");
   }
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text, ParseSpecial::kAll));
-  if (tokenizer.add_bos()) ids.insert(ids.begin(), *tokenizer.bos_id());
-  return ids;
+  return EncodeRawPrompt(tokenizer, text);
 }
 
 absl::StatusOr<std::vector<int32_t>> PromptTokens(const RunOptions& options, OpenedModel* model) {
@@ -117,6 +116,8 @@ class Printer {
     }
   }
 
+  const std::vector<int32_t>& ids() const { return ids_; }
+
  private:
   // False when nobody reads any more: there is no point in going on.
   static bool Write(const std::string& text) {
@@ -141,9 +142,18 @@ absl::StatusOr<Sampler> MakeSampler(const RunOptions& options) {
   return Sampler::Create(sampler);
 }
 
+// What sequence 0 holds after a run: the last token that was chosen is never computed.
+std::vector<Session::Token> HeldTokens(const GenerateRequest& request, const std::vector<int32_t>& generated,
+                                       const RunTimeline& timeline) {
+  std::vector<Session::Token> held;
+  for (uint64_t i = 0; i < timeline.prompt_tokens; ++i) held.push_back({request.prompt[i], /*generated=*/false});
+  for (size_t i = 0; i + 1 < generated.size(); ++i) held.push_back({generated[i], /*generated=*/true});
+  return held;
+}
+
 // Generates and prints; what was generated before an interrupt counts too.
 absl::Status GenerateAndPrint(const RunOptions& options, const OpenedModel& model, GenerateRequest request,
-                              Engine* engine, Sampler* sampler, Progress* progress) {
+                              const Session* session, Engine* engine, Sampler* sampler, Progress* progress) {
   Printer printer(options, model.tokenizer, progress);
   request.max_tokens = options.max_tokens;
   request.chunk_rows = options.common.chunk_rows;
@@ -154,7 +164,11 @@ absl::Status GenerateAndPrint(const RunOptions& options, const OpenedModel& mode
   const absl::Status status = Generate(engine, request, sampler, &timeline);
   progress->Clear();
   printer.Finish();
-  if (status.ok() || absl::IsCancelled(status)) PrintStats(options.common, *engine, timeline);
+  if (!status.ok() && !absl::IsCancelled(status)) return status;
+  PrintStats(options.common, *engine, timeline);
+  if (session != nullptr) {
+    RETURN_IF_ERROR(session->Save(HeldTokens(request, printer.ids(), timeline), engine->kv_cache()));
+  }
   return status;
 }
 
@@ -166,6 +180,14 @@ absl::Status PrepareTrace(const std::string& path, int64_t sweep_rows, OpenedMod
   }
   model->caller.held += RoutingRecorder::MemoryBytes(sweep_rows, config.moe_layers(), config.routing.top_k);
   return RoutingRecorder::Create(path).status();
+}
+
+// Finds out early whether a session can be gone on with, and plans for its memory.
+absl::StatusOr<Session> OpenSession(const std::string& path, const EngineOptions& options, OpenedModel* model) {
+  ASSIGN_OR_RETURN(const SessionIdentity identity, IdentityOf(model->fingerprint, options, model->config));
+  ASSIGN_OR_RETURN(Session session, Session::Open(path, identity));
+  model->caller.held += session.memory_bytes() + static_cast<uint64_t>(options.context) * sizeof(Session::Token) * 2;
+  return session;
 }
 
 absl::Status Run(const RunOptions& options) {
@@ -188,12 +210,21 @@ absl::Status Run(const RunOptions& options) {
     RETURN_IF_ERROR(PrepareTrace(options.trace, engine_options.sweep_rows, &model));
     engine_options.observer = &trace;
   }
+  absl::optional<Session> session;
+  if (!options.session.empty()) {
+    ASSIGN_OR_RETURN(session, OpenSession(options.session, engine_options, &model));
+  }
   engine_options.caller = model.caller;
   ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(model.files), engine_options));
   progress.Clear();
   WatchInterrupt();
   if (tracing) RETURN_IF_ERROR(trace.Start(options.trace, *engine));
-  const absl::Status status = GenerateAndPrint(options, model, std::move(request), engine.get(), &sampler, &progress);
+  if (session.has_value()) {
+    request.computed = session->CommonPrefix(request.prompt);
+    RETURN_IF_ERROR(session->Restore(request.computed, engine->kv_cache()));
+  }
+  const absl::Status status = GenerateAndPrint(options, model, std::move(request), session ? &*session : nullptr,
+                                               engine.get(), &sampler, &progress);
   if (tracing && (status.ok() || absl::IsCancelled(status))) RETURN_IF_ERROR(trace.Finish());
   if (absl::IsCancelled(status)) LeaveSoon();
   return status;
@@ -228,6 +259,8 @@ Command AddRunCommand(CLI::App* app) {
   command->add_flag("--raw", options->raw, "no chat template");
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after an end-of-text token");
   command->add_flag("--no-prefetch", options->no_prefetch, "read no expert before routing has asked for it");
+  command->add_option("--session", options->session,
+                      "go on from what this file holds, and keep the end of the run there");
   command->add_option("--trace", options->trace, "record which experts every token chose, for sluice replay");
   command->add_flag("--print-ids", options->print_ids, "print the generated token ids as JSON instead of text");
   return {command, [options] { return Run(*options); }};

@@ -16,12 +16,16 @@ namespace {
 
 constexpr int kReadDepth = 32;
 constexpr uint32_t kChunkBytes = 1 << 20;
+// What a spill is made with, so that its alignment can be asked for.
+constexpr uint64_t kFirstSpillBytes = 64 << 10;
 
 int ThreadsOrDefault(int threads) {
   return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-absl::StatusOr<const KernelSet*> ChooseKernels(const EngineOptions& options) {
+}  // namespace
+
+absl::StatusOr<const KernelSet*> KernelsFor(const EngineOptions& options) {
   if (options.compute == ComputeMode::kFloat) return &FloatKernelSet();
   if (options.kernel_set.empty()) return &BestKernelSet();
   const KernelSet* kernels = FindKernelSet(options.kernel_set);
@@ -32,8 +36,6 @@ absl::StatusOr<const KernelSet*> ChooseKernels(const EngineOptions& options) {
       absl::StrCat("kernel set \"", options.kernel_set, "\" is not available on this machine; available:", available));
 }
 
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(ModelFiles files, const EngineOptions& options) {
   std::unique_ptr<Engine> engine(new Engine(std::move(files), options));
   RETURN_IF_ERROR(engine->ReadModel());
@@ -43,11 +45,19 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(ModelFiles files, const E
   return engine;
 }
 
+absl::Status Engine::CheckPlan(ModelFiles files, const EngineOptions& options) {
+  Engine engine(std::move(files), options);
+  engine.options_.on_plan = [](const MemoryPlan&) {};
+  RETURN_IF_ERROR(engine.ReadModel());
+  RETURN_IF_ERROR(engine.Open());
+  return engine.Plan();
+}
+
 absl::Status Engine::ReadModel() {
   ASSIGN_OR_RETURN(const ModelFamily* family, FamilyOf(files_));
   ASSIGN_OR_RETURN(config_, family->read_config(files_));
   ASSIGN_OR_RETURN(layout_, LayOut(*family, files_, config_));
-  ASSIGN_OR_RETURN(kernels_, ChooseKernels(options_));
+  ASSIGN_OR_RETURN(kernels_, KernelsFor(options_));
   threads_ = std::make_unique<ThreadPool>(ThreadsOrDefault(options_.threads));
   if (options_.ram_bytes == 0) options_.ram_bytes = DefaultBudgetBytes();
   if (options_.compute == ComputeMode::kFloat) options_.kv_type = KvType::kF32;
@@ -67,6 +77,12 @@ absl::Status Engine::Open() {
     paths.insert(paths.end(), mirrors.begin(), mirrors.end());
     sizes.insert(sizes.end(), files_.file_sizes().begin(), files_.file_sizes().end());
   }
+  if (!options_.spill_path.empty() && options_.io != IoBackend::kMmap) {
+    RETURN_IF_ERROR(FindSpill());
+    spill_file_ = static_cast<int>(paths.size());
+    paths.push_back(options_.spill_path);
+    sizes.push_back(RecordLoader::kGrows);
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<BlockReader> reader, OpenBlockReader(options_.io, paths, drives * kReadDepth));
   if (options_.wrap_reader) reader = options_.wrap_reader(std::move(reader));
   RecordLoader::Options loader_options;
@@ -77,6 +93,16 @@ absl::Status Engine::Open() {
   return absl::OkStatus();
 }
 
+absl::Status Engine::FindSpill() {
+  if (options_.files == nullptr) {
+    host_files_ = HostFiles();
+    options_.files = host_files_.get();
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<DurableFile> found, options_.files->OpenAppend(options_.spill_path));
+  if (found->size_bytes() > 0) return absl::OkStatus();
+  return options_.files->OpenBlocks(options_.spill_path, kFirstSpillBytes).status();
+}
+
 PlanFacts Engine::Facts() const {
   PlanFacts facts;
   facts.files = &files_;
@@ -84,28 +110,37 @@ PlanFacts Engine::Facts() const {
   facts.layout = &layout_;
   facts.kernels = kernels_;
   facts.threads = threads_.get();
-  facts.cache = {options_.kv_type, config_.layers, options_.sequences, options_.context, config_.kv_width()};
+  facts.cache = {options_.kv_type,   config_.layers,   shape_.sequences, options_.context,
+                 config_.kv_width(), shape_.kv_blocks, shape_.spilled,   loader_->alignment_bytes()};
   facts.alignment = loader_->alignment_bytes();
   facts.mapped = loader_->reader().Mapped(0) != nullptr;
   facts.caller = options_.caller;
+  facts.caller.held += shape_.held_bytes;
   return facts;
 }
 
+SweepWish Engine::Wish() const {
+  return {options_.sweep_rows, options_.logits_rows, options_.row_per_sequence ? shape_.sequences : 1};
+}
+
 // Fewer sequences at once cost speed and change no result.
-void Engine::GrantSequences() {
-  const int fewest = options_.min_sequences > 0 ? options_.min_sequences : options_.sequences;
-  const SweepWish wish{options_.sweep_rows, options_.logits_rows};
-  while (options_.sequences > fewest) {
+void Engine::ChooseShape() {
+  SLUICE_CHECK(!options_.shapes.empty());
+  for (const SequenceShape& shape : options_.shapes) {
+    shape_ = shape;
     const PlanFacts facts = Facts();
-    if (FloorBytes(MakeRequest(facts, SmallestLimits(facts, wish))) <= options_.ram_bytes) return;
-    options_.sequences = std::max(fewest, options_.sequences / 2);
+    if (FloorBytes(MakeRequest(facts, SmallestLimits(facts, Wish()))) <= options_.ram_bytes) return;
   }
 }
 
 absl::Status Engine::Plan() {
-  GrantSequences();
+  ChooseShape();
+  if (shape_.spilled && options_.io == IoBackend::kMmap) {
+    return absl::InvalidArgumentError(
+        "--io mmap cannot read keys and values that are spilled to the drive; use --io auto, or a larger --ram");
+  }
   const PlanFacts facts = Facts();
-  limits_ = GrantLimits(facts, {options_.sweep_rows, options_.logits_rows}, options_.ram_bytes);
+  limits_ = GrantLimits(facts, Wish(), options_.ram_bytes);
   PlanRequest request = MakeRequest(facts, limits_);
   request.budget_bytes = options_.ram_bytes;
   ASSIGN_OR_RETURN(plan_, MakePlan(request));
@@ -117,10 +152,24 @@ absl::Status Engine::Plan() {
   return absl::OkStatus();
 }
 
+absl::Status Engine::MakeCache() {
+  const KvCache::Shape shape = Facts().cache;
+  KvSpill::Source spill;
+  if (shape.spilled) {
+    SLUICE_CHECK(!options_.spill_path.empty());
+    ASSIGN_OR_RETURN(spill.writer, options_.files->OpenBlocks(options_.spill_path, KvCache::SpillBytes(shape)));
+    spill.loader = loader_.get();
+    spill.file = spill_file_;
+    spill.stop = options_.stop;
+  }
+  ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(shape, &kernels_->ops, std::move(spill)));
+  cache_ = std::make_unique<KvCache>(std::move(cache));
+  return absl::OkStatus();
+}
+
 absl::Status Engine::Allocate() {
   ASSIGN_OR_RETURN(vectors_, ResidentVectors::Load(layout_, config_.layers, loader_.get()));
-  ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(Facts().cache, &kernels_->ops));
-  cache_ = std::make_unique<KvCache>(std::move(cache));
+  RETURN_IF_ERROR(MakeCache());
   TrunkStream::Options trunk_options;
   for (const TrunkPiece& piece : layout_.pieces) trunk_options.pieces.push_back(piece.record);
   trunk_options.head_begin = layout_.head_begin;
@@ -158,13 +207,15 @@ absl::Status Engine::Allocate() {
     const std::vector<absl::Span<uint8_t>> slots = pool_->memory_regions();
     regions.insert(regions.end(), slots.begin(), slots.end());
   }
+  if (shape_.spilled) regions.push_back(cache_->memory_region());
   loader_->RegisterMemory(std::move(regions));
   return trunk_->LoadPinned(options_.load_progress);
 }
 
-absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer) {
+absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer,
+                                                         int64_t next_rows) {
   const int64_t begin_ns = NowNs();
-  absl::StatusOr<absl::Span<const float>> logits = forward_->Run(rows, on_layer);
+  absl::StatusOr<absl::Span<const float>> logits = forward_->Run(rows, on_layer, next_rows);
   totals_.sweep_ns += NowNs() - begin_ns;
   ++totals_.sweeps;
   totals_.rows += rows.size();
@@ -182,7 +233,9 @@ EngineCounters Engine::counters() const {
   EngineCounters counters = totals_;
   counters.time_ns = NowNs();
   counters.io = loader_->counters();
-  counters.stall_ns = trunk_->stall_ns();
+  counters.stall_ns = trunk_->stall_ns() + cache_->stall_ns();
+  counters.spill_read_bytes = cache_->spill_bytes_read();
+  counters.spill_written_bytes = cache_->spill_bytes_written();
   counters.trunk_streamed_bytes = trunk_->streamed_bytes();
   if (pool_ != nullptr) {
     counters.pool = pool_->counters();

@@ -23,6 +23,7 @@
 #include "src/model/resident_vectors.h"
 #include "src/model/weight_layout.h"
 #include "storage/block_reader.h"
+#include "storage/durable_files.h"
 #include "storage/expert_pool.h"
 #include "storage/memory_plan.h"
 #include "storage/model_files.h"
@@ -34,12 +35,14 @@ namespace sluice {
 enum class ComputeMode { kFast, kFloat };
 
 struct EngineOptions {
-  uint64_t ram_bytes = 0;         // 0: what the machine can spare
-  int64_t context = 1;            // positions of each sequence
-  int sequences = 1;              // wanted at once; a tight budget grants fewer, down to min_sequences
-  int min_sequences = 0;          // 0: all of them
+  uint64_t ram_bytes = 0;  // 0: what the machine can spare
+  int64_t context = 1;     // positions of each sequence
+  // How many sequences at once, best first: the first that the budget has room for
+  // is granted, the last one or nothing.
+  std::vector<SequenceShape> shapes = {SequenceShape()};
   int64_t sweep_rows = 1;         // wanted; the plan may grant fewer
   int64_t logits_rows = 1;        // wanted in one sweep; the plan may grant fewer
+  bool row_per_sequence = false;  // a sweep takes a row of each sequence at least, and their logits
   int threads = 0;                // 0: one per core
   KvType kv_type = KvType::kF16;  // --compute float always uses kF32
   IoBackend io = IoBackend::kAuto;
@@ -47,6 +50,8 @@ struct EngineOptions {
   std::string kernel_set;  // empty: the best
   CallerBytes caller;
   const std::atomic<bool>* stop = nullptr;
+  std::string spill_path;               // of the file for spilled shapes; kept when there, never removed
+  DurableFiles* files = nullptr;        // through which it is written; null: the host's
   std::string mirror;                   // a second copy of the model, on another drive; empty: none
   bool prefetch = true;                 // guess the next layer's experts while the drive would idle
   RoutingObserver* observer = nullptr;  // told what rows chose; outlives the engine
@@ -61,6 +66,9 @@ struct EngineOptions {
   std::function<std::unique_ptr<BlockReader>(std::unique_ptr<BlockReader>)> wrap_reader;
 };
 
+// The kernel set that an engine with these options computes with.
+absl::StatusOr<const KernelSet*> KernelsFor(const EngineOptions& options);
+
 // Running totals; differences of two snapshots describe what lay between.
 struct EngineCounters {
   int64_t time_ns = 0;
@@ -69,6 +77,8 @@ struct EngineCounters {
   uint64_t sweeps = 0;
   uint64_t rows = 0;
   uint64_t trunk_streamed_bytes = 0;
+  uint64_t spill_read_bytes = 0;
+  uint64_t spill_written_bytes = 0;
   IoCounters io;
   PoolCounters pool;
 };
@@ -76,25 +86,30 @@ struct EngineCounters {
 class Engine {
  public:
   static absl::StatusOr<std::unique_ptr<Engine>> Create(ModelFiles files, const EngineOptions& options);
+  // Whether there is a plan: ResourceExhausted with the floor when there is none.
+  static absl::Status CheckPlan(ModelFiles files, const EngineOptions& options);
 
   const ModelConfig& config() const { return config_; }
   // The model's (first) file.
   const std::string& path() const { return files_.paths()[0]; }
   const MemoryPlan& plan() const { return plan_; }
-  // With what the plan granted in place of what was wanted.
   const EngineOptions& options() const { return options_; }
   const BlockReader& reader() const { return loader_->reader(); }
   absl::string_view kernel_set_name() const { return kernels_->name; }
   int threads() const { return threads_->threads(); }
-  uint64_t kv_bytes() const { return KvCache::TotalBytes(cache_->shape()); }
+  // Where sequences take room and give it back, between sweeps.
+  KvCache* kv_cache() { return cache_.get(); }
+  uint64_t kv_bytes() const { return KvCache::RowsBytes(cache_->shape()); }
   // What a read of an expert of a MoE layer takes, a slot's worth.
   uint64_t RecordBytes(int moe_layer) const;
   // What the plan granted.
+  const SequenceShape& sequence_shape() const { return shape_; }
   int64_t max_rows() const { return limits_.max_rows; }
   int64_t max_logits_rows() const { return limits_.max_logits_rows; }
 
   // See Forward::Run. A Cancelled status when the stop flag was raised.
-  absl::StatusOr<absl::Span<const float>> RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr);
+  absl::StatusOr<absl::Span<const float>> RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr,
+                                                   int64_t next_rows = 0);
 
   EngineCounters counters() const;
 
@@ -102,20 +117,27 @@ class Engine {
   Engine(ModelFiles files, const EngineOptions& options) : files_(std::move(files)), options_(options) {}
 
   absl::Status Open();
+  // Makes sure that there is a file to open, whose size comes with the plan.
+  absl::Status FindSpill();
   absl::Status Plan();
-  void GrantSequences();
+  void ChooseShape();
+  SweepWish Wish() const;
   absl::Status Allocate();
+  absl::Status MakeCache();
   absl::Status ReadModel();
   PlanFacts Facts() const;
 
   ModelFiles files_;
   EngineOptions options_;
+  SequenceShape shape_;
   ModelConfig config_;
   WeightLayout layout_;
   const KernelSet* kernels_ = nullptr;
   std::unique_ptr<ThreadPool> threads_;
   ForwardLimits limits_;
   MemoryPlan plan_;
+  std::unique_ptr<DurableFiles> host_files_;
+  int spill_file_ = 0;  // of the loader
   std::unique_ptr<RecordLoader> loader_;
   ResidentVectors vectors_;
   std::unique_ptr<TrunkStream> trunk_;

@@ -15,14 +15,18 @@ absl::Status FeedPrompt(Engine* engine, const GenerateRequest& request, absl::Sp
   const int64_t chunk = std::min(bound, engine->max_rows());
   const int64_t layers = engine->config().layers;
   std::vector<Row> rows;
-  for (int64_t begin = 0; begin < total; begin += chunk) {
+  timeline->prompt_tokens = timeline->prompt_tokens_reused = request.computed;
+  for (int64_t begin = request.computed; begin < total; begin += chunk) {
     const int64_t end = std::min(begin + chunk, total);
     rows.clear();
     for (int64_t i = begin; i < end; ++i)
       rows.push_back({0, i, request.prompt[i], /*wants_logits=*/i + 1 == total, /*generated=*/false});
-    ASSIGN_OR_RETURN(*logits, engine->RunSweep(rows, [&](int layers_done) {
-      request.on_prompt(begin * layers + (end - begin) * layers_done, total * layers);
-    }));
+    ASSIGN_OR_RETURN(*logits, engine->RunSweep(
+                                  rows,
+                                  [&](int layers_done) {
+                                    request.on_prompt(begin * layers + (end - begin) * layers_done, total * layers);
+                                  },
+                                  /*next_rows=*/std::min(chunk, total - end)));
     timeline->prompt_tokens = end;
   }
   return absl::OkStatus();

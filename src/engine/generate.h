@@ -15,6 +15,7 @@ namespace sluice {
 
 struct GenerateRequest {
   std::vector<int32_t> prompt;  // at least one token, all in the vocabulary
+  int64_t computed = 0;         // of the prompt, not all of it: sequence 0 holds their keys and values
   int64_t max_tokens = 0;
   int64_t chunk_rows = 0;  // bound on prompt rows of one sweep; 0: the plan's
   // Called with each token as it is chosen; false ends the generation.

@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "src/engine/heap.h"
+#include "src/engine/model_fingerprint.h"
 #include "src/model/model_family.h"
 
 namespace sluice {
@@ -48,11 +49,18 @@ CallerBytes CallerBytesOf(const ModelFiles& files) {
   return bytes;
 }
 
+absl::StatusOr<std::vector<int32_t>> EncodeRawPrompt(const Tokenizer& tokenizer, absl::string_view text) {
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text, ParseSpecial::kAll));
+  if (tokenizer.add_bos()) ids.insert(ids.begin(), *tokenizer.bos_id());
+  return ids;
+}
+
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path, bool with_tokenizer) {
   OpenedModel model;
   ASSIGN_OR_RETURN(model.files, ModelFiles::Open(path));
   ASSIGN_OR_RETURN(const ModelFamily* family, FamilyOf(model.files));
   ASSIGN_OR_RETURN(model.config, family->read_config(model.files));
+  model.fingerprint = ModelFingerprint(model.files);
   model.caller = CallerBytesOf(model.files);
   if (with_tokenizer) {
     ASSIGN_OR_RETURN(model.tokenizer, Tokenizer::Create(model.files.metadata()));

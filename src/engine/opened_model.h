@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "src/engine/planning.h"
 #include "src/model/model_config.h"
@@ -23,11 +25,16 @@ struct OpenedModel {
   ModelFiles files;  // without the token lists
   ModelConfig config;
   absl::optional<Tokenizer> tokenizer;
+  uint64_t fingerprint = 0;  // src/engine/model_fingerprint.h
   CallerBytes caller;
 };
 
 // Without a tokenizer a model that has none, or an unknown one, can be opened.
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path, bool with_tokenizer);
+
+// A prompt without a template: special tokens are recognised, BOS goes in front
+// where the model wants one.
+absl::StatusOr<std::vector<int32_t>> EncodeRawPrompt(const Tokenizer& tokenizer, absl::string_view text);
 
 // What OpenModel(path, true) accounts for a model whose header is `files`.
 CallerBytes CallerBytesOf(const ModelFiles& files);

@@ -70,6 +70,15 @@ void AddStart(const PlanFacts& facts, PlanRequest* request) {
 
 }  // namespace
 
+std::vector<SequenceShape> HalvedShapes(int most, int fewest) {
+  std::vector<SequenceShape> shapes;
+  for (int sequences = most; sequences > fewest; sequences = std::max(fewest, sequences / 2)) {
+    shapes.push_back({.sequences = sequences});
+  }
+  shapes.push_back({.sequences = fewest});
+  return shapes;
+}
+
 uint64_t HeaderBytes(const ModelFiles& files) {
   uint64_t bytes = files.tensors().size() * kBytesPerTensor;
   for (const auto& [key, value] : files.metadata().entries()) bytes += ValueBytes(value);
@@ -109,8 +118,8 @@ namespace {
 
 ForwardLimits LimitsOf(const PlanFacts& facts, const SweepWish& wish, int64_t rows) {
   ForwardLimits limits;
-  limits.max_rows = std::max<int64_t>(rows, 1);
-  const int64_t affordable = std::max<int64_t>(kLogitsBytes / (facts.config->vocab * sizeof(float)), 1);
+  limits.max_rows = std::max(rows, wish.fewest_rows);
+  const int64_t affordable = std::max<int64_t>(kLogitsBytes / (facts.config->vocab * sizeof(float)), wish.fewest_rows);
   limits.max_logits_rows = std::clamp<int64_t>(wish.logits_rows, 1, std::min(limits.max_rows, affordable));
   limits.alignment = facts.alignment;
   return limits;

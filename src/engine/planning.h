@@ -3,6 +3,7 @@
 #define SLUICE_SRC_ENGINE_PLANNING_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "src/model/forward.h"
@@ -32,10 +33,22 @@ struct PlanFacts {
   CallerBytes caller;
 };
 
+// How many sequences share the sweeps, and the KV cache that serves them.
+struct SequenceShape {
+  int sequences = 1;
+  int64_t kv_blocks = 0;    // shared by them; 0: every sequence has room for the whole context
+  bool spilled = false;     // full blocks live on the drive
+  uint64_t held_bytes = 0;  // what the caller keeps for them beside the engine
+};
+
+// Shapes for `most` sequences, half as many, and so on down to `fewest`.
+std::vector<SequenceShape> HalvedShapes(int most, int fewest);
+
 // What a sweep may ask for.
 struct SweepWish {
   int64_t rows = 1;
   int64_t logits_rows = 1;
+  int64_t fewest_rows = 1;  // a sweep of fewer, or with fewer logits, is of no use
 };
 
 // Bytes of the keys and the tensor directory as they are now.

@@ -25,7 +25,7 @@ absl::Status CheckTokens(absl::Span<const int32_t> tokens, int64_t vocab) {
 
 absl::Status PromptScheduler::Run(absl::Span<const PromptJob> jobs, const OnLogits& on_logits) {
   next_job_ = 0;
-  active_.assign(engine_->options().sequences, {kIdle, 0});
+  active_.assign(engine_->sequence_shape().sequences, {kIdle, 0});
   for (;;) {
     Admit(jobs);
     ComposeSweep(jobs);

@@ -26,7 +26,7 @@ void AddReads(const Engine& engine, const RunTimeline& t, nlohmann::ordered_json
   const uint64_t generate = t.end.io.bytes_read - t.prompt_end.io.bytes_read;
   const double generate_seconds = Seconds(t.end.time_ns - t.prompt_end.time_ns);
   (*stats)["bytes_read"] = total;
-  (*stats)["bytes_written"] = 0;
+  (*stats)["bytes_written"] = t.end.spill_written_bytes - t.begin.spill_written_bytes;
   (*stats)["bytes_read_load"] = t.load_bytes;  // a part of the next
   (*stats)["bytes_read_prompt"] = total - generate;
   (*stats)["bytes_read_generate"] = generate;
@@ -59,6 +59,7 @@ nlohmann::ordered_json StatsJson(const Engine& engine, const RunTimeline& t) {
   stats["direct_io"] = engine.reader().direct_io();
   stats["kernels"] = std::string(engine.kernel_set_name());
   stats["prompt_tokens"] = t.prompt_tokens;
+  stats["prompt_tokens_reused"] = t.prompt_tokens_reused;
   stats["prompt_seconds"] = Seconds(t.prompt_end.time_ns - t.begin.time_ns);
   stats["generated_tokens"] = t.generated_tokens;
   stats["generate_seconds"] = Seconds(t.end.time_ns - t.prompt_end.time_ns);

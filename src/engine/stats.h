@@ -19,6 +19,7 @@ struct RunTimeline {
   EngineCounters prompt_end;
   EngineCounters end;
   uint64_t prompt_tokens = 0;
+  uint64_t prompt_tokens_reused = 0;  // of them, without being computed
   uint64_t generated_tokens = 0;
 };
 

@@ -1,6 +1,8 @@
 #include "src/model/expert_guesser.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "compute/ops.h"
 
@@ -16,12 +18,24 @@ ExpertGuesser::ExpertGuesser(Arena* arena, const ModelConfig& config, Linear* li
   scratch_ = arena->Take<float>(router_.scratch_floats());
   choices_ = arena->Take<ExpertChoice>(rows * config.routing.top_k);
   guesses_ = arena->Take<int>(rows * config.routing.top_k);
+  all_ = arena->Take<int>(config.routing.experts);
+  if (all_ != nullptr) std::iota(all_, all_ + config.routing.experts, 0);
+}
+
+// Of equally likely experts each row misses one with the same chance; uneven ones
+// are read in vain less often than a drive that waits for routing costs.
+absl::Span<const int> ExpertGuesser::GuessAll(int64_t rows) const {
+  const double missed = 1.0 - static_cast<double>(config_.routing.top_k) / config_.routing.experts;
+  const double touched = 1.0 - std::pow(missed, static_cast<double>(rows));
+  if (touched < kCertainShare) return {};
+  return {all_, static_cast<size_t>(config_.routing.experts)};
 }
 
 absl::Span<const int> ExpertGuesser::Guess(int layer, const ResidentVectors& vectors, const Trunk& trunk,
                                            float* const* residual, float* const* delta, int64_t rows) {
   const Matrix router = trunk.PinnedRouter(layer);
   if (router.data == nullptr) return {};
+  rows = std::min(rows, kMaxRows);
   const float* norm = vectors.Find(layer, "ffn_norm.weight");
   const int64_t width = config_.embedding, top_k = config_.routing.top_k;
   for (int64_t r = 0; r < rows; ++r) {

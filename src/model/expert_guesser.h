@@ -22,11 +22,15 @@ namespace sluice {
 
 class ExpertGuesser {
  public:
-  // Rows that a guess can be made for at once; more make unions that need none.
-  static constexpr int64_t kMaxRows = 4;
+  // Rows that a guess looks at; of more, the first ones speak for the others.
+  static constexpr int64_t kMaxRows = 48;
+  // The share of a layer's experts from which on no router need be asked.
+  static constexpr double kCertainShare = 0.75;
 
   ExpertGuesser(Arena* arena, const ModelConfig& config, Linear* linear, int64_t max_rows);
 
+  // Every expert when so many rows are certain to want nearly all, else none.
+  absl::Span<const int> GuessAll(int64_t rows) const;
   // The experts that `layer` will probably want for rows residual[r] + delta[r],
   // most certain first. Empty when its router is not in memory. Valid until the
   // next call.
@@ -47,6 +51,7 @@ class ExpertGuesser {
   float* scratch_;
   ExpertChoice* choices_;  // [kMaxRows][top_k]
   int* guesses_;
+  int* all_;  // [experts], ascending
 };
 
 }  // namespace sluice

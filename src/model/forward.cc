@@ -59,8 +59,10 @@ Forward::Forward(Arena* arena, const ForwardContext& context, const ForwardLimit
   runs_ = arena->Take<SequenceRun>(rows);
 }
 
-absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows, const OnLayer& on_layer) {
+absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows, const OnLayer& on_layer,
+                                                     int64_t next_rows) {
   ForgetFailedSweep();
+  next_rows_ = next_rows;
   const int64_t count = static_cast<int64_t>(rows.size());
   const int64_t logits_rows = std::count_if(rows.begin(), rows.end(), [](const Row& row) { return row.wants_logits; });
   SLUICE_CHECK(count >= 1 && count <= limits_.max_rows && logits_rows <= limits_.max_logits_rows);
@@ -74,6 +76,7 @@ absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows,
   const absl::Status status = RunLayers(sweep, logits_rows, on_layer);
   failed_ = !status.ok();
   if (failed_) return status;
+  context_.cache->EndSweep();
   return absl::Span<const float>(logits_, logits_rows * config_.vocab);
 }
 
@@ -81,15 +84,16 @@ absl::StatusOr<absl::Span<const float>> Forward::Run(absl::Span<const Row> rows,
 void Forward::ForgetFailedSweep() {
   if (!failed_) return;
   trunk_.Cancel();
+  context_.cache->Cancel();
   if (context_.pool != nullptr) context_.pool->Cancel();
 }
 
 void Forward::FindRuns(absl::Span<const Row> rows) {
   run_count_ = 0;
   for (int64_t r = 0; r < static_cast<int64_t>(rows.size()); ++r) {
-    const KvCache::Shape& cache = context_.cache->shape();
-    SLUICE_CHECK(rows[r].sequence >= 0 && rows[r].sequence < cache.sequences);
-    SLUICE_CHECK(rows[r].position >= 0 && rows[r].position < cache.context);
+    const KvCache& cache = *context_.cache;
+    SLUICE_CHECK(rows[r].sequence >= 0 && rows[r].sequence < cache.shape().sequences);
+    SLUICE_CHECK(rows[r].position >= 0 && rows[r].position < cache.capacity(rows[r].sequence));
     const bool same_sequence = r > 0 && rows[r - 1].sequence == rows[r].sequence;
     SLUICE_CHECK(!same_sequence || rows[r].position == rows[r - 1].position + 1);
     const bool continues = same_sequence && rows[r - 1].generated == rows[r].generated;
@@ -99,6 +103,7 @@ void Forward::FindRuns(absl::Span<const Row> rows) {
 }
 
 absl::Status Forward::RunLayers(const Sweep& sweep, int64_t logits_rows, const OnLayer& on_layer) {
+  context_.cache->BeginSweep(sweep);
   trunk_.BeginSweep(/*with_head=*/logits_rows > 0);
   RETURN_IF_ERROR(embedding_.Read(sweep.rows, context_.loader, residual_rows_));
   for (int layer = 0; layer < config_.layers; ++layer) {
@@ -122,7 +127,9 @@ absl::Status Forward::Layer(int layer, const Sweep& sweep) {
 }
 
 absl::Status Forward::Attend(int layer, const Sweep& sweep) {
+  RETURN_IF_ERROR(context_.cache->BeginLayer(layer));
   RETURN_IF_ERROR(attention_.Run(layer, sweep, *context_.vectors, &trunk_, context_.cache, &normed_, &attended_));
+  RETURN_IF_ERROR(context_.cache->EndLayer(layer));
   return Product(TrunkOp::kAttentionOut, layer, Inputs(&attended_), delta_rows_);
 }
 
@@ -147,11 +154,19 @@ absl::Status Forward::MoeLayer(int layer, const Sweep& sweep) {
 
 // While the reads of this layer fly: what follows them must be known before they end.
 void Forward::GuessNext(int layer, int64_t rows) {
-  if (!context_.prefetch || layer + 1 >= config_.layers || rows > ExpertGuesser::kMaxRows) return;
+  if (!context_.prefetch) return;
   const PoolCounters counters = context_.pool->counters();
   if (!guess_gate_.Open(counters.prefetches_used, counters.prefetches_wasted)) return;
-  context_.pool->Prefetch(layer + 1 - config_.dense_layers,
-                          guesser_.Guess(layer + 1, *context_.vectors, trunk_, residual_rows_, delta_rows_, rows));
+  const bool is_last = layer + 1 == config_.layers;
+  const int next = is_last ? config_.dense_layers : layer + 1;
+  context_.pool->Prefetch(next - config_.dense_layers,
+                          is_last ? guesser_.GuessAll(next_rows_) : GuessLayer(next, rows));
+}
+
+absl::Span<const int> Forward::GuessLayer(int layer, int64_t rows) {
+  const absl::Span<const int> all = guesser_.GuessAll(rows);
+  if (!all.empty()) return all;
+  return guesser_.Guess(layer, *context_.vectors, trunk_, residual_rows_, delta_rows_, rows);
 }
 
 absl::Status Forward::GatedFfn(int layer, const InputRows& in) {

@@ -64,8 +64,11 @@ class Forward {
   // one, and continue what the cache holds of it. Returns the logits of the rows
   // that want them, in order, vocab floats each, valid until the next call. After
   // an error reads may be in flight: the next call waits for them, and so do the
-  // destructors of trunk and pool.
-  absl::StatusOr<absl::Span<const float>> Run(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr);
+  // destructors of trunk, pool and cache; the same rows can be run again.
+  // `next_rows`: what the next sweep will carry; its first experts are read ahead
+  // when so many rows are certain to want nearly all. 0: unknown.
+  absl::StatusOr<absl::Span<const float>> Run(absl::Span<const Row> rows, const OnLayer& on_layer = nullptr,
+                                              int64_t next_rows = 0);
 
  private:
   void ForgetFailedSweep();
@@ -75,6 +78,7 @@ class Forward {
   absl::Status DenseFfn(int layer, const Sweep& sweep);
   absl::Status MoeLayer(int layer, const Sweep& sweep);
   void GuessNext(int layer, int64_t rows);
+  absl::Span<const int> GuessLayer(int layer, int64_t rows);
   absl::Status GatedFfn(int layer, const InputRows& in);
   absl::Status Head(const Sweep& sweep);
   absl::Status Product(TrunkOp op, int layer, const InputRows& in, float* const* out);
@@ -107,7 +111,8 @@ class Forward {
   float** logits_rows_;
   SequenceRun* runs_;
   int64_t run_count_ = 0;
-  bool failed_ = false;  // the last sweep: trunk and pool are in the middle of it
+  int64_t next_rows_ = 0;  // of the next sweep
+  bool failed_ = false;    // the last sweep: trunk, cache and pool are in the middle of it
 };
 
 }  // namespace sluice

@@ -1,123 +1,157 @@
 #include "src/model/kv_cache.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <limits>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/status.h"
-#include "compute/ops.h"
 
 namespace sluice {
-namespace {
 
-constexpr int64_t kBlock = 32;
+int64_t KvCache::BlocksFor(int64_t positions) { return CeilDiv(positions, kKvBlockTokens); }
 
-// NaN when a value is one or is infinite: codes cannot say so, the scale must.
-float LargestMagnitude(const float* x, int64_t count) {
-  float largest = 0.0f;
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) {
-    largest = std::max(largest, std::fabs(x[i]));
-    finite = finite && std::isfinite(x[i]);
-  }
-  return finite ? largest : std::numeric_limits<float>::quiet_NaN();
+KvCache::Shape KvCache::Counted(Shape shape) {
+  if (shape.blocks == 0) shape.blocks = shape.sequences * BlocksFor(shape.context);
+  return shape;
 }
 
-// Scale first, then the block's codes. A scale beyond float16 is infinite and
-// its codes 0, which reads as NaN.
-void EncodeQ8(const float* x, int64_t width, uint8_t* out) {
-  for (int64_t begin = 0; begin < width; begin += kBlock) {
-    const int64_t count = std::min(kBlock, width - begin);
-    const uint16_t scale = F32ToF16(LargestMagnitude(x + begin, count) / 127.0f);
-    const float inverse = F16ToF32(scale) > 0.0f ? 1.0f / F16ToF32(scale) : 0.0f;
-    std::memcpy(out, &scale, sizeof(scale));
-    out += sizeof(scale);
-    for (int64_t i = 0; i < count; ++i) {
-      const float code = inverse == 0.0f ? 0.0f : std::nearbyint(x[begin + i] * inverse);
-      *out++ = static_cast<uint8_t>(static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f)));
-    }
-  }
+SpilledKv::Shape KvCache::SpilledShape(const Shape& counted) {
+  const uint64_t block_bytes = SaturatingMul(RowBytes(counted.type, counted.width), kKvBlockTokens);
+  return {{counted.layers, counted.blocks, block_bytes, counted.alignment}, counted.sequences, kKvBlockTokens};
 }
 
-void DecodeQ8(const uint8_t* in, int64_t width, float* out) {
-  for (int64_t begin = 0; begin < width; begin += kBlock) {
-    const int64_t count = std::min(kBlock, width - begin);
-    uint16_t scale;
-    std::memcpy(&scale, in, sizeof(scale));
-    in += sizeof(scale);
-    const float factor = F16ToF32(scale);
-    for (int64_t i = 0; i < count; ++i) out[begin + i] = factor * static_cast<int8_t>(*in++);
-  }
+uint64_t KvCache::RowsBytes(const Shape& asked) {
+  const Shape shape = Counted(asked);
+  const uint64_t layer_bytes =
+      SaturatingMul(SpilledShape(shape).spill.block_bytes, static_cast<uint64_t>(shape.blocks));
+  return SaturatingMul(layer_bytes, static_cast<uint64_t>(shape.layers));
 }
 
-}  // namespace
-
-uint64_t KvCache::RowBytes(KvType type, int64_t width) {
-  switch (type) {
-    case KvType::kF32:
-      return width * 4;
-    case KvType::kF16:
-      return width * 2;
-    case KvType::kQ8_0:
-      return width + CeilDiv(width, kBlock) * 2;
-  }
-  return 0;
+uint64_t KvCache::TotalBytes(const Shape& asked) {
+  const Shape shape = Counted(asked);
+  const uint64_t tables = KvBlocks::MemoryBytes(shape.sequences, BlocksFor(shape.context), shape.blocks);
+  if (shape.spilled) return SaturatingAdd(tables, SpilledKv::MemoryBytes(SpilledShape(shape)));
+  return SaturatingAdd(RowsBytes(shape), tables);
 }
 
-uint64_t KvCache::TotalBytes(const Shape& shape) {
-  uint64_t bytes = RowBytes(shape.type, shape.width);
-  for (int64_t count : {shape.context, int64_t{shape.sequences}, int64_t{shape.layers}}) {
-    bytes = SaturatingMul(bytes, static_cast<uint64_t>(count));
-  }
-  return bytes;
+uint64_t KvCache::SpillBytes(const Shape& shape) {
+  return shape.spilled ? KvSpill::FileBytes(SpilledShape(Counted(shape)).spill) : 0;
 }
 
-absl::StatusOr<KvCache> KvCache::Create(const Shape& shape, const VectorOps* ops) {
+uint64_t KvCache::memory_bytes() const {
+  return memory_.size_bytes() + blocks_.memory_bytes() + (spilled_ == nullptr ? 0 : spilled_->memory_bytes());
+}
+
+absl::StatusOr<KvCache> KvCache::Create(const Shape& asked, const VectorOps* ops, KvSpill::Source spill) {
+  const Shape shape = Counted(asked);
   KvCache cache;
   cache.shape_ = shape;
-  cache.row_bytes_ = RowBytes(shape.type, shape.width);
-  cache.ops_ = ops;
-  ASSIGN_OR_RETURN(cache.memory_, AlignedBuffer::Create(TotalBytes(shape)));
+  cache.rows_ = KvRows(shape.type, shape.width, ops);
+  cache.block_bytes_ = cache.rows_.row_bytes() * kKvBlockTokens;
+  const int64_t table_blocks = BlocksFor(shape.context);
+  if (shape.spilled) {
+    ASSIGN_OR_RETURN(cache.spilled_, SpilledKv::Create(SpilledShape(shape), std::move(spill)));
+  } else {
+    ASSIGN_OR_RETURN(cache.memory_, AlignedBuffer::Create(RowsBytes(shape)));
+  }
+  cache.blocks_ = KvBlocks(shape.sequences, table_blocks, shape.blocks);
+  for (int sequence = 0; asked.blocks == 0 && sequence < shape.sequences; ++sequence) {
+    SLUICE_CHECK(cache.Reserve(sequence, shape.context));
+  }
   return cache;
 }
 
-uint8_t* KvCache::RowAt(int layer, int sequence, int64_t position) const {
-  SLUICE_DCHECK(layer < shape_.layers && sequence < shape_.sequences && position < shape_.context);
-  const int64_t index = (static_cast<int64_t>(layer) * shape_.sequences + sequence) * shape_.context + position;
-  return const_cast<uint8_t*>(memory_.data()) + index * row_bytes_;
+bool KvCache::Reserve(int sequence, int64_t positions, absl::Span<const int32_t> shared) {
+  SLUICE_CHECK(positions <= shape_.context);
+  if (!blocks_.Take(sequence, BlocksFor(positions), shared)) return false;
+  if (spilled_ != nullptr) spilled_->Begin(sequence, static_cast<int64_t>(shared.size()) * kKvBlockTokens);
+  return true;
+}
+
+bool KvCache::Adopt(int sequence, int64_t positions, absl::Span<const int32_t> blocks) {
+  SLUICE_CHECK(spilled_ != nullptr && positions <= shape_.context);
+  if (!blocks_.Adopt(sequence, BlocksFor(positions), blocks)) return false;
+  spilled_->Begin(sequence, static_cast<int64_t>(blocks.size()) * kKvBlockTokens);
+  return true;
+}
+
+void KvCache::Release(int sequence) { blocks_.Release(sequence); }
+
+int64_t KvCache::capacity(int sequence) const {
+  return std::min(shape_.context, static_cast<int64_t>(blocks(sequence).size()) * kKvBlockTokens);
+}
+
+uint8_t* KvCache::RowAt(int layer, int32_t block, int64_t row) const {
+  const uint64_t row_offset = static_cast<uint64_t>(row) * rows_.row_bytes();
+  if (spilled_ != nullptr) return spilled_->Place(layer, block) + row_offset;
+  const uint64_t index = static_cast<uint64_t>(int64_t{layer} * shape_.blocks + block);
+  return const_cast<uint8_t*>(memory_.data()) + index * block_bytes_ + row_offset;
 }
 
 void KvCache::Write(int layer, int sequence, int64_t position, const float* row) {
-  uint8_t* out = RowAt(layer, sequence, position);
-  switch (shape_.type) {
-    case KvType::kF32:
-      std::memcpy(out, row, row_bytes_);
-      return;
-    case KvType::kF16:
-      ops_->f32_to_f16(row, reinterpret_cast<uint16_t*>(out), shape_.width);
-      return;
-    case KvType::kQ8_0:
-      EncodeQ8(row, shape_.width, out);
-      return;
-  }
+  SLUICE_DCHECK(layer < shape_.layers && sequence < shape_.sequences && position < capacity(sequence));
+  const int32_t block = blocks_.at(sequence, position / kKvBlockTokens);
+  SLUICE_CHECK(blocks_.owner(block) == sequence);
+  rows_.Encode(row, RowAt(layer, block, position % kKvBlockTokens));
 }
 
 void KvCache::Read(int layer, int sequence, int64_t begin, int64_t count, float* out) const {
-  const uint8_t* in = RowAt(layer, sequence, begin);
-  switch (shape_.type) {
-    case KvType::kF32:
-      std::memcpy(out, in, count * row_bytes_);
-      return;
-    case KvType::kF16:
-      ops_->f16_to_f32(reinterpret_cast<const uint16_t*>(in), out, count * shape_.width);
-      return;
-    case KvType::kQ8_0:
-      for (int64_t i = 0; i < count; ++i) DecodeQ8(in + i * row_bytes_, shape_.width, out + i * shape_.width);
-      return;
+  SLUICE_DCHECK(layer < shape_.layers && sequence < shape_.sequences && begin + count <= capacity(sequence));
+  while (count > 0) {
+    const int64_t row = begin % kKvBlockTokens;
+    const int64_t rows = std::min(count, kKvBlockTokens - row);
+    rows_.Decode(RowAt(layer, blocks_.at(sequence, begin / kKvBlockTokens), row), rows, out);
+    begin += rows;
+    count -= rows;
+    out += rows * shape_.width;
   }
+}
+
+absl::Span<uint8_t> KvCache::Block(int layer, int sequence, int64_t index) {
+  SLUICE_CHECK(spilled_ == nullptr);
+  return {RowAt(layer, blocks_.at(sequence, index), 0), block_bytes_};
+}
+
+void KvCache::BeginSweep(const Sweep& sweep) {
+  if (spilled_ != nullptr) spilled_->BeginSweep(sweep, &blocks_);
+}
+
+absl::Status KvCache::BeginLayer(int layer) {
+  return spilled_ == nullptr ? absl::OkStatus() : spilled_->BeginLayer(layer, blocks_);
+}
+
+absl::Status KvCache::EndLayer(int layer) {
+  return spilled_ == nullptr ? absl::OkStatus() : spilled_->EndLayer(layer, blocks_);
+}
+
+void KvCache::EndSweep() {
+  if (spilled_ != nullptr) spilled_->EndSweep(&blocks_);
+}
+
+void KvCache::Cancel() {
+  if (spilled_ != nullptr) spilled_->Cancel();
+}
+
+int64_t KvCache::sealed_blocks(int sequence) const {
+  const absl::Span<const int32_t> held = blocks(sequence);
+  const auto sealed = [this](int32_t block) { return blocks_.sealed(block); };
+  return std::find_if_not(held.begin(), held.end(), sealed) - held.begin();
+}
+
+absl::Status KvCache::SyncSpill() { return spilled_ == nullptr ? absl::OkStatus() : spilled_->spill().Sync(); }
+
+absl::Status KvCache::VerifySpill(absl::Span<const KvBlockChecksum> blocks) {
+  SLUICE_CHECK(spilled_ != nullptr);
+  RETURN_IF_ERROR(spilled_->spill().Verify(blocks));
+  for (const KvBlockChecksum& block : blocks) {
+    if (!IsFree(block.block) && !blocks_.sealed(block.block)) {
+      return absl::DataLossError(absl::StrCat("spilled block ", block.block, " has been taken by another sequence"));
+    }
+    blocks_.set_sealed(block.block, true);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace sluice

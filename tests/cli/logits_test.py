@@ -98,7 +98,7 @@ class LogitsTest(CliTest):
         expected, _ = self.logits(PROMPTS[:1])
         data, line = self.logits(PROMPTS[:1], "--ctx", "100")
         self.assertEqual(data, expected)
-        self.assertEqual(line["stats"]["kv_bytes"], 100 * 5 * 80 * 2)
+        self.assertEqual(line["stats"]["kv_bytes"], 128 * 5 * 80 * 2)  # whole blocks of 32 tokens
         tokens = self.token_file(PROMPTS)
         self.fail_with(2, "40 tokens", "logits", "-m", DEMO, "--tokens-file", tokens, "-o", "/dev/null", "--ctx", "39")
 

@@ -23,8 +23,8 @@ TIMEOUT_S = 600
 MIB = 1 << 20
 
 STATS_FIELDS = """
-model arch ram_budget_bytes peak_rss_bytes threads io direct_io prompt_tokens prompt_seconds generated_tokens
-generate_seconds tokens_per_minute time_to_first_token_seconds bytes_read bytes_written bytes_read_prompt
+model arch ram_budget_bytes peak_rss_bytes threads io direct_io prompt_tokens prompt_tokens_reused prompt_seconds
+generated_tokens generate_seconds tokens_per_minute time_to_first_token_seconds bytes_read bytes_written bytes_read_prompt
 bytes_read_generate read_seconds_busy read_gbps device_busy_fraction expert_lookups expert_hits expert_prefetched_used
 expert_prefetched_wasted pool_slots pool_bytes trunk_pinned_bytes trunk_streamed_bytes kv_bytes compute_seconds
 stall_seconds""".split()

@@ -49,9 +49,11 @@ absl::StatusOr<GateRun> RunPrompts(const std::string& model, const std::vector<s
   for (PromptJob& job : jobs) job.given_tokens = static_cast<int64_t>(job.tokens.size()) * 2 / 3;
   for (const PromptJob& job : jobs) longest = std::max(longest, job.tokens.size());
   EngineOptions options = conditions.engine;
-  options.sequences = static_cast<int>(companions) + options.sequences;
+  const int sequences = static_cast<int>(companions) + options.shapes[0].sequences;
+  options.shapes = {options.shapes[0]};
+  options.shapes[0].sequences = sequences;
   options.context = static_cast<int64_t>(longest);
-  options.sweep_rows = options.logits_rows = options.sequences * options.context;
+  options.sweep_rows = options.logits_rows = sequences * options.context;
   ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(model));
   ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), options));
 

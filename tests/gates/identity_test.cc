@@ -121,14 +121,14 @@ TEST_CASE("logits are the same however the prompt is cut") {
 TEST_CASE("logits are the same alone and sharing sweeps with other sequences") {
   ForEachModel([](const auto& path, const auto& prompts, const auto& baseline) {
     GateConditions conditions = Streamed();
-    conditions.engine.sequences = 3;
+    conditions.engine.shapes = {{.sequences = 3}};
     conditions.chunk_rows = 9;
     conditions.companions = {{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}, {100}, {3, 3, 3, 3, 3, 3}};
     const GateRun together = MustRun(path, prompts, conditions);
     CHECK(SameBits(together.logits, baseline));
     // Fewer sweeps than one sequence at a time would take: they were shared.
     conditions.companions.clear();
-    conditions.engine.sequences = 1;
+    conditions.engine.shapes = {{.sequences = 1}};
     CHECK(together.counters.sweeps < MustRun(path, prompts, conditions).counters.sweeps);
   });
 }

@@ -101,7 +101,8 @@ TEST_CASE("devices can be written in place, where their errors show, and stay wh
   }
   auto full = FileWriter::CreateOrOpen("/dev/full");
   REQUIRE(full.ok());
-  CHECK(full->Write(0, "x").message() == "cannot write /dev/full: No space left on device");
+  CHECK(full->Write(0, "x").message() ==
+        "cannot write /dev/full: No space left on device; free some space there and give the command again");
 }
 
 TEST_CASE("writes larger than what is written out at once keep every byte") {

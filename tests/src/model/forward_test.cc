@@ -80,6 +80,36 @@ TEST_CASE("a row has the same bits whoever shares its sweep") {
   }
 }
 
+TEST_CASE("a prefix that is shared, even while it is written, gives the bits of one that is not") {
+  for (const TinyShape& shape : Shapes()) {
+    const TinyModel model(shape);
+    std::vector<int32_t> first = TestTokens(100, shape.vocab, 2), second = first;
+    for (size_t i = 64; i < second.size(); ++i) second[i] = (first[i] + 1) % shape.vocab;
+    ModelRunner plain(model.path(), {});
+    const std::vector<float> expected = plain.RunSequence(0, first, 100);
+    const std::vector<float> expected_second = plain.RunSequence(1, second, 100);
+    RunnerOptions options;
+    options.kv_blocks = 6;  // 4 and 2: they would not fit without sharing
+    ModelRunner runner(model.path(), options);
+    REQUIRE(runner.cache().Reserve(2, 100));
+    REQUIRE(runner.cache().Reserve(0, 100, runner.cache().blocks(2).first(2)));
+    const size_t vocab = static_cast<size_t>(shape.vocab);
+    // The sharing sequence first in the sweep: the order of rows does not matter.
+    std::vector<Row> rows;
+    ModelRunner::AppendRows(0, second, 64, 80, &rows);
+    ModelRunner::AppendRows(2, first, 0, 70, &rows);
+    const std::vector<float> together = runner.Run(rows);
+    const absl::Span<const float> all(together);
+    CHECK(SameBits(all.first(16 * vocab), absl::MakeSpan(expected_second).subspan(64 * vocab, 16 * vocab)));
+    CHECK(SameBits(all.subspan(16 * vocab), absl::MakeSpan(expected).first(70 * vocab)));
+    // The owner goes; what it wrote stays.
+    runner.cache().Release(2);
+    rows.clear();
+    ModelRunner::AppendRows(0, second, 80, 100, &rows);
+    CHECK(SameBits(runner.Run(rows), absl::MakeSpan(expected_second).subspan(80 * vocab)));
+  }
+}
+
 TEST_CASE("threads, pool size and a streamed trunk change no bit") {
   for (const TinyShape& shape : Shapes()) {
     const TinyModel model(shape);

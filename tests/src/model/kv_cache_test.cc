@@ -136,12 +136,107 @@ TEST_CASE("an overflow upstream is not hidden") {
   }
 }
 
+std::vector<int32_t> Blocks(const KvCache& cache, int sequence) {
+  return {cache.blocks(sequence).begin(), cache.blocks(sequence).end()};
+}
+
+TEST_CASE("without a number of blocks every sequence has its whole context from the start") {
+  const KvCache cache = MakeCache({KvType::kF16, 2, 3, 70, 8});
+  CHECK(cache.shape().blocks == 9);
+  CHECK(cache.free_blocks() == 0);
+  for (int sequence = 0; sequence < 3; ++sequence) CHECK(cache.capacity(sequence) == 70);
+}
+
+TEST_CASE("blocks are taken lowest first, given back and taken again") {
+  KvCache cache = MakeCache({KvType::kF16, 2, 3, 100, 8, /*blocks=*/5});
+  CHECK(cache.free_blocks() == 5);
+  REQUIRE(cache.Reserve(0, 33));
+  REQUIRE(cache.Reserve(1, 64));
+  CHECK(Blocks(cache, 0) == std::vector<int32_t>{0, 1});
+  CHECK(Blocks(cache, 1) == std::vector<int32_t>{2, 3});
+  // Too few are left: nothing changes.
+  CHECK_FALSE(cache.Reserve(2, 65));
+  CHECK(cache.free_blocks() == 1);
+  CHECK(Blocks(cache, 2).empty());
+  cache.Release(0);
+  CHECK(cache.free_blocks() == 3);
+  REQUIRE(cache.Reserve(2, 65));
+  CHECK(Blocks(cache, 2) == std::vector<int32_t>{0, 1, 4});
+  CHECK(cache.free_blocks() == 0);
+  CHECK_FALSE(cache.IsFree(4));
+}
+
+TEST_CASE("a shared block is free again when the last of its sequences lets go") {
+  KvCache cache = MakeCache({KvType::kF16, 1, 3, 100, 8, /*blocks=*/6});
+  REQUIRE(cache.Reserve(0, 70));
+  REQUIRE(cache.Reserve(1, 90, cache.blocks(0).first(2)));
+  CHECK(Blocks(cache, 1) == std::vector<int32_t>{0, 1, 3});
+  CHECK(cache.free_blocks() == 2);
+  // Shared blocks need no free ones, the rest does.
+  CHECK_FALSE(cache.Reserve(2, 100, cache.blocks(1).first(1)));
+  REQUIRE(cache.Reserve(2, 64, cache.blocks(1).first(1)));
+  cache.Release(0);
+  CHECK(cache.free_blocks() == 2);
+  CHECK_FALSE(cache.IsFree(0));
+  cache.Release(1);
+  CHECK(cache.free_blocks() == 4);
+  CHECK_FALSE(cache.IsFree(0));
+  CHECK(cache.IsFree(1));
+  cache.Release(2);
+  CHECK(cache.free_blocks() == 6);
+}
+
+TEST_CASE("rows in scattered and shared blocks read as if they lay in a row") {
+  constexpr int64_t kWidth = 40;
+  for (KvType type : kTypes) {
+    KvCache plain = MakeCache({type, 2, 1, 150, kWidth});
+    KvCache paged = MakeCache({type, 2, 4, 150, kWidth, /*blocks=*/12});
+    REQUIRE(paged.Reserve(1, 30));
+    REQUIRE(paged.Reserve(2, 70));
+    REQUIRE(paged.Reserve(3, 1));
+    paged.Release(1);
+    paged.Release(3);
+    REQUIRE(paged.Reserve(0, 150));
+    CHECK(Blocks(paged, 0) == std::vector<int32_t>{0, 4, 5, 6, 7});
+    REQUIRE(paged.Reserve(1, 100, paged.blocks(0).first(3)));
+    TestNumbers numbers(3);
+    for (int64_t position = 0; position < 150; ++position) {
+      const std::vector<float> row = numbers.Many(kWidth);
+      plain.Write(1, 0, position, row.data());
+      paged.Write(1, 0, position, row.data());
+      if (position >= 96 && position < 100) paged.Write(1, 1, position, row.data());
+    }
+    std::vector<float> expected(150 * kWidth), got(150 * kWidth);
+    for (const auto& [begin, count] : {std::pair<int64_t, int64_t>{0, 64}, {64, 64}, {128, 22}, {31, 2}, {5, 145}}) {
+      plain.Read(1, 0, begin, count, expected.data());
+      paged.Read(1, 0, begin, count, got.data());
+      CHECK(std::memcmp(got.data(), expected.data(), count * kWidth * sizeof(float)) == 0);
+    }
+    plain.Read(1, 0, 60, 40, expected.data());
+    paged.Read(1, 1, 60, 40, got.data());
+    CHECK(std::memcmp(got.data(), expected.data(), 40 * kWidth * sizeof(float)) == 0);
+  }
+}
+
+TEST_CASE("what is planned for a cache is what is allocated") {
+  for (KvType type : kTypes) {
+    for (int64_t blocks : {0, 1, 40}) {
+      const KvCache::Shape shape{type, 3, 7, 1000, 45, blocks};
+      CHECK(MakeCache(shape).memory_bytes() == KvCache::TotalBytes(shape));
+    }
+  }
+}
+
 TEST_CASE("sizes are what the types take, and too large a cache is refused") {
   CHECK(KvCache::RowBytes(KvType::kF32, 576) == 2304);
   CHECK(KvCache::RowBytes(KvType::kF16, 576) == 1152);
   CHECK(KvCache::RowBytes(KvType::kQ8_0, 576) == 576 + 36);
   CHECK(KvCache::RowBytes(KvType::kQ8_0, 33) == 33 + 4);
-  CHECK(KvCache::TotalBytes({KvType::kF16, 61, 2, 1000, 576}) == uint64_t{1152} * 61 * 2 * 1000);
+  // Whole blocks, and a few bytes for each of them.
+  const uint64_t rows = uint64_t{1152} * 61 * 2 * 1024;
+  CHECK(KvCache::RowsBytes({KvType::kF16, 61, 2, 1000, 576}) == rows);
+  CHECK(KvCache::TotalBytes({KvType::kF16, 61, 2, 1000, 576}) > rows);
+  CHECK(KvCache::TotalBytes({KvType::kF16, 61, 2, 1000, 576}) <= rows + 2000);
   const KvCache::Shape absurd{KvType::kF32, 4096, 65536, int64_t{1} << 30, 1 << 21};
   CHECK(KvCache::TotalBytes(absurd) == std::numeric_limits<uint64_t>::max());
   const auto cache = KvCache::Create(absurd, &BestKernelSet().ops);

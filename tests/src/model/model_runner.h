@@ -25,6 +25,7 @@ struct RunnerOptions {
   int threads = 1;
   int sequences = 3;
   int64_t context = 256;
+  int64_t kv_blocks = 0;  // 0: every sequence has its whole context
   int64_t max_rows = 256;
   size_t pinned_pieces = SIZE_MAX;
   int class_slots = 1 << 20;  // bounded by the records
@@ -44,6 +45,7 @@ class ModelRunner {
   const ModelConfig& config() const { return config_; }
   const WeightLayout& layout() const { return layout_; }
   std::atomic<bool>& stop() { return stop_; }
+  KvCache& cache() { return *cache_; }
   size_t counted_bytes() const { return counted_bytes_; }
   size_t used_bytes() const { return used_bytes_; }
   uint64_t streamed_bytes_per_sweep() const { return trunk_->streamed_bytes_per_sweep(); }
@@ -114,9 +116,9 @@ class ModelRunner {
     const Forward counted(&counting, context, limits);
     counted_bytes_ = counting.used_bytes();
     workspace_ = Must(AlignedBuffer::Create(counted_bytes_));
-    cache_ = std::make_unique<KvCache>(
-        Must(KvCache::Create({options_.kv, config_.layers, options_.sequences, options_.context, config_.kv_width()},
-                             &options_.kernels->ops)));
+    cache_ = std::make_unique<KvCache>(Must(KvCache::Create(
+        {options_.kv, config_.layers, options_.sequences, options_.context, config_.kv_width(), options_.kv_blocks},
+        &options_.kernels->ops)));
     context.vectors = &vectors_;
     context.trunk = trunk_.get();
     context.pool = pool_.get();

@@ -1,0 +1,95 @@
+// What a batch job has in flight, on the disk.
+//
+// The output file is the truth of what is done; the journal holds which job this
+// is and, for each request that was begun and is not done, its seed, the tokens
+// chosen so far and where its KV is spilled. Records are versioned and
+// checksummed; a torn tail is dropped when the journal is opened, anything else
+// that does not check is refused with the cure. What is appended is safe after
+// Sync.
+#ifndef SLUICE_SRC_BATCH_JOURNAL_H_
+#define SLUICE_SRC_BATCH_JOURNAL_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "src/batch/chosen_token.h"
+#include "storage/durable_files.h"
+#include "storage/record_log.h"
+
+namespace sluice {
+
+// Everything that an answer depends on, as (name, value) pairs, e.g. ("the input
+// file", "1234 bytes, 89ab..."), ("the kernel set", "avx512"), ("--kv", "f16").
+using JobIdentity = std::vector<std::pair<std::string, std::string>>;
+
+struct SpilledBlock {
+  uint32_t block = 0;     // place in the spill
+  uint64_t checksum = 0;  // of its bytes in all layers
+};
+
+struct InFlight {
+  uint64_t seed = 0;
+  std::vector<ChosenToken> tokens;
+  std::vector<SpilledBlock> blocks;  // those that hold the first positions, in order
+};
+
+class Journal {
+ public:
+  struct Chosen {
+    uint64_t line = 0;
+    const ChosenToken* token = nullptr;
+  };
+
+  // Opens the journal at `path`, created for `identity` when absent. One that
+  // was written for another job is refused, naming what differs, both values and
+  // the cure. What it holds is rewritten without what is done or dropped.
+  static absl::StatusOr<std::unique_ptr<Journal>> Open(DurableFiles* files, const std::string& path,
+                                                       const JobIdentity& identity);
+  // What a journal at `path` says, for --status; nothing is changed. It cannot be
+  // written to.
+  static absl::StatusOr<std::unique_ptr<Journal>> Inspect(DurableFiles* files, const std::string& path);
+
+  const JobIdentity& identity() const { return identity_; }
+  // By line number, as found when opened. The caller may take it (std::move).
+  std::map<uint64_t, InFlight>& in_flight() { return in_flight_; }
+  // The torn tail that was dropped when opened.
+  uint64_t dropped_bytes() const { return dropped_bytes_; }
+
+  // Each error leaves the journal as sound as it was; see RecordLog.
+
+  // A line that is in flight already starts again: what was told of it is forgotten.
+  absl::Status Begin(uint64_t line, uint64_t seed);
+  // The tokens of one sweep, of lines that were begun.
+  absl::Status Choose(absl::Span<const Chosen> tokens);
+  // More blocks behind those told before; their bytes have been synced.
+  absl::Status Spill(uint64_t line, absl::Span<const SpilledBlock> blocks);
+  // Its line in the output has been synced.
+  absl::Status Done(uint64_t line);
+  absl::Status Sync();
+
+ private:
+  Journal() = default;
+
+  absl::Status Read(DurableFiles* files, const std::string& path);
+  absl::Status Apply(uint32_t type, absl::string_view payload);
+  // Starts a log at `path` that holds what is in flight.
+  absl::Status Rewrite(DurableFiles* files, const std::string& path);
+  absl::Status WriteInFlight();
+
+  JobIdentity identity_;
+  std::map<uint64_t, InFlight> in_flight_;
+  uint64_t dropped_bytes_ = 0;
+  std::unique_ptr<RecordLog> log_;  // none when inspected
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_SRC_BATCH_JOURNAL_H_

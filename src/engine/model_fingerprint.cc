@@ -1,0 +1,78 @@
+#include "src/engine/model_fingerprint.h"
+
+#include <xxhash.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace sluice {
+namespace {
+
+// Everything as 64-bit words or as a length and bytes: no two headers give the same stream.
+class Hasher {
+ public:
+  Hasher() : state_(XXH3_createState()) { XXH3_64bits_reset(state_.get()); }
+
+  void Add(uint64_t word) { XXH3_64bits_update(state_.get(), &word, sizeof(word)); }
+  void Add(int64_t word) { Add(static_cast<uint64_t>(word)); }
+  void Add(bool word) { Add(uint64_t{word}); }
+  void Add(double number) {
+    uint64_t word;
+    std::memcpy(&word, &number, sizeof(word));
+    Add(word);
+  }
+  void Add(const std::string& text) {
+    Add(uint64_t{text.size()});
+    XXH3_64bits_update(state_.get(), text.data(), text.size());
+  }
+  void Add(const GgufArray& array) {
+    Add(static_cast<uint64_t>(array.element_type));
+    Add(uint64_t{array.size()});
+    std::visit([this](const auto& items) { AddItems(items); }, array.items);
+  }
+
+  uint64_t digest() const { return XXH3_64bits_digest(state_.get()); }
+
+ private:
+  struct Free {
+    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+  };
+
+  template <typename T>
+  void AddItems(const std::vector<T>& items) {
+    for (const T& item : items) Add(item);
+  }
+
+  std::unique_ptr<XXH3_state_t, Free> state_;
+};
+
+void AddTensor(const GgufTensor& tensor, Hasher* hasher) {
+  hasher->Add(tensor.name);
+  hasher->Add(static_cast<uint64_t>(tensor.type));
+  for (const uint64_t dim : tensor.dims) hasher->Add(dim);
+  hasher->Add(tensor.offset);
+  hasher->Add(static_cast<uint64_t>(tensor.file));
+}
+
+}  // namespace
+
+uint64_t ModelFingerprint(const ModelFiles& files) {
+  Hasher hasher;
+  hasher.Add(uint64_t{files.metadata().entries().size()});
+  for (const auto& [key, value] : files.metadata().entries()) {
+    hasher.Add(key);
+    hasher.Add(static_cast<uint64_t>(value.type));
+    std::visit([&hasher](const auto& content) { hasher.Add(content); }, value.value);
+  }
+  hasher.Add(uint64_t{files.tensors().size()});
+  for (const GgufTensor& tensor : files.tensors()) AddTensor(tensor, &hasher);
+  for (const uint64_t bytes : files.file_sizes()) hasher.Add(bytes);
+  return hasher.digest();
+}
+
+}  // namespace sluice

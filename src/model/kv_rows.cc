@@ -1,0 +1,96 @@
+#include "src/model/kv_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/checked_math.h"
+#include "compute/ops.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kBlock = 32;
+
+// NaN when a value is one or is infinite: codes cannot say so, the scale must.
+float LargestMagnitude(const float* x, int64_t count) {
+  float largest = 0.0f;
+  bool finite = true;
+  for (int64_t i = 0; i < count; ++i) {
+    largest = std::max(largest, std::fabs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  return finite ? largest : std::numeric_limits<float>::quiet_NaN();
+}
+
+// Scale first, then the block's codes. A scale beyond float16 is infinite and
+// its codes 0, which reads as NaN.
+void EncodeQ8(const float* x, int64_t width, uint8_t* out) {
+  for (int64_t begin = 0; begin < width; begin += kBlock) {
+    const int64_t count = std::min(kBlock, width - begin);
+    const uint16_t scale = F32ToF16(LargestMagnitude(x + begin, count) / 127.0f);
+    const float inverse = F16ToF32(scale) > 0.0f ? 1.0f / F16ToF32(scale) : 0.0f;
+    std::memcpy(out, &scale, sizeof(scale));
+    out += sizeof(scale);
+    for (int64_t i = 0; i < count; ++i) {
+      const float code = inverse == 0.0f ? 0.0f : std::nearbyint(x[begin + i] * inverse);
+      *out++ = static_cast<uint8_t>(static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f)));
+    }
+  }
+}
+
+void DecodeQ8(const uint8_t* in, int64_t width, float* out) {
+  for (int64_t begin = 0; begin < width; begin += kBlock) {
+    const int64_t count = std::min(kBlock, width - begin);
+    uint16_t scale;
+    std::memcpy(&scale, in, sizeof(scale));
+    in += sizeof(scale);
+    const float factor = F16ToF32(scale);
+    for (int64_t i = 0; i < count; ++i) out[begin + i] = factor * static_cast<int8_t>(*in++);
+  }
+}
+
+}  // namespace
+
+uint64_t KvRows::RowBytes(KvType type, int64_t width) {
+  switch (type) {
+    case KvType::kF32:
+      return width * 4;
+    case KvType::kF16:
+      return width * 2;
+    case KvType::kQ8_0:
+      return width + CeilDiv(width, kBlock) * 2;
+  }
+  return 0;
+}
+
+void KvRows::Encode(const float* row, uint8_t* out) const {
+  switch (type_) {
+    case KvType::kF32:
+      std::memcpy(out, row, row_bytes_);
+      return;
+    case KvType::kF16:
+      ops_->f32_to_f16(row, reinterpret_cast<uint16_t*>(out), width_);
+      return;
+    case KvType::kQ8_0:
+      EncodeQ8(row, width_, out);
+      return;
+  }
+}
+
+void KvRows::Decode(const uint8_t* in, int64_t count, float* out) const {
+  switch (type_) {
+    case KvType::kF32:
+      std::memcpy(out, in, count * row_bytes_);
+      return;
+    case KvType::kF16:
+      ops_->f16_to_f32(reinterpret_cast<const uint16_t*>(in), out, count * width_);
+      return;
+    case KvType::kQ8_0:
+      for (int64_t i = 0; i < count; ++i) DecodeQ8(in + i * row_bytes_, width_, out + i * width_);
+      return;
+  }
+}
+
+}  // namespace sluice
