@@ -1,6 +1,8 @@
 #include "src/batch/batch_job.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -52,6 +54,11 @@ absl::StatusOr<std::unique_ptr<BatchJob>> BatchJob::Open(BatchJobOptions options
 }
 
 absl::Status BatchJob::OpenFiles() {
+  std::error_code absent;
+  if (std::filesystem::equivalent(options_.input_path, options_.output_path, absent)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the output ", options_.output_path, " is the input itself; give another -o"));
+  }
   ASSIGN_OR_RETURN(work_, BatchWork::Open(options_.input_path));
   ASSIGN_OR_RETURN(store_, JobStore::Open(options_.files, options_.output_path, Identity()));
   RETURN_IF_ERROR(OrLeaveNothing(ReadOutput()));

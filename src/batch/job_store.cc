@@ -1,19 +1,11 @@
 #include "src/batch/job_store.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "base/status.h"
+#include "storage/file_calls.h"
 
 namespace sluice {
-namespace {
-
-std::string ParentOf(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
-}
-
-}  // namespace
 
 std::string JobFolderOf(const std::string& output_path) { return output_path + ".job"; }
 
@@ -28,13 +20,13 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(DurableFiles* files, co
   ASSIGN_OR_RETURN(const bool is_begun, files->Exists(store->folder_ + kJournalName));
   store->is_new_ = !is_begun;
   ASSIGN_OR_RETURN(store->journal_, Journal::Open(files, store->folder_ + kJournalName, identity));
-  RETURN_IF_ERROR(files->SyncFolder(ParentOf(output_path)));
+  RETURN_IF_ERROR(files->SyncFolder(FolderOf(output_path)));
   return store;
 }
 
 absl::Status JobStore::OpenOutput(const std::function<absl::Status(absl::string_view line)>& visit) {
   ASSIGN_OR_RETURN(output_, OutputFile::Open(files_, output_path_, visit));
-  return files_->SyncFolder(ParentOf(output_path_));
+  return files_->SyncFolder(FolderOf(output_path_));
 }
 
 absl::Status JobStore::Finish(absl::Span<const uint64_t> lines, absl::string_view answers) {
@@ -50,7 +42,7 @@ absl::Status JobStore::RemoveFolder() {
   for (const char* name : {kSpillName, kJournalName, kLockName}) RETURN_IF_ERROR(files_->Remove(folder_ + name));
   lock_.reset();
   RETURN_IF_ERROR(files_->Remove(folder_));
-  return files_->SyncFolder(ParentOf(output_path_));
+  return files_->SyncFolder(FolderOf(output_path_));
 }
 
 }  // namespace sluice

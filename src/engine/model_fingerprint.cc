@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -9,9 +10,15 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "base/status.h"
+#include "storage/byte_source.h"
 
 namespace sluice {
 namespace {
+
+// Of each file: some milliseconds on the slowest drive.
+constexpr uint64_t kSamples = 16;
+constexpr uint64_t kSampleBytes = 4096;
 
 // Everything as 64-bit words or as a length and bytes: no two headers give the same stream.
 class Hasher {
@@ -59,9 +66,23 @@ void AddTensor(const GgufTensor& tensor, Hasher* hasher) {
   hasher->Add(static_cast<uint64_t>(tensor.file));
 }
 
+// Samples at equal distances, the file's last bytes among them.
+absl::Status AddSamples(const std::string& path, Hasher* hasher) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<FileByteSource> file, FileByteSource::Open(path));
+  const uint64_t size_bytes = file->size_bytes(), sample_bytes = std::min(kSampleBytes, size_bytes);
+  hasher->Add(size_bytes);
+  std::string sample(sample_bytes, '\0');
+  for (uint64_t i = 1; i <= kSamples; ++i) {
+    const uint64_t offset = (size_bytes - sample_bytes) / kSamples * i + (size_bytes - sample_bytes) % kSamples;
+    RETURN_IF_ERROR(file->Read(offset, sample.size(), sample.data()));
+    hasher->Add(sample);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-uint64_t ModelFingerprint(const ModelFiles& files) {
+absl::StatusOr<uint64_t> ModelFingerprint(const ModelFiles& files) {
   Hasher hasher;
   hasher.Add(uint64_t{files.metadata().entries().size()});
   for (const auto& [key, value] : files.metadata().entries()) {
@@ -71,7 +92,7 @@ uint64_t ModelFingerprint(const ModelFiles& files) {
   }
   hasher.Add(uint64_t{files.tensors().size()});
   for (const GgufTensor& tensor : files.tensors()) AddTensor(tensor, &hasher);
-  for (const uint64_t bytes : files.file_sizes()) hasher.Add(bytes);
+  for (const std::string& path : files.paths()) RETURN_IF_ERROR(AddSamples(path, &hasher));
   return hasher.digest();
 }
 

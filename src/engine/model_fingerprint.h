@@ -4,15 +4,17 @@
 
 #include <cstdint>
 
+#include "absl/status/statusor.h"
 #include "storage/model_files.h"
 
 namespace sluice {
 
 // XXH3-64 of all keys (the tokenizer's included: take it before the token lists
-// are freed), the tensor directory and the sizes of the files. Neither names of
-// files nor weights count: a copy elsewhere is the same model, and nobody waits
-// for hundreds of gigabytes to be read.
-uint64_t ModelFingerprint(const ModelFiles& files);
+// are freed), the tensor directory, the sizes of the files, and samples of the
+// weights: nobody waits for hundreds of gigabytes to be read, and models trained
+// further differ everywhere. Names of files do not count: a copy elsewhere is the
+// same model.
+absl::StatusOr<uint64_t> ModelFingerprint(const ModelFiles& files);
 
 }  // namespace sluice
 

@@ -60,7 +60,7 @@ absl::StatusOr<OpenedModel> OpenModel(const std::string& path, bool with_tokeniz
   ASSIGN_OR_RETURN(model.files, ModelFiles::Open(path));
   ASSIGN_OR_RETURN(const ModelFamily* family, FamilyOf(model.files));
   ASSIGN_OR_RETURN(model.config, family->read_config(model.files));
-  model.fingerprint = ModelFingerprint(model.files);
+  ASSIGN_OR_RETURN(model.fingerprint, ModelFingerprint(model.files));
   model.caller = CallerBytesOf(model.files);
   if (with_tokenizer) {
     ASSIGN_OR_RETURN(model.tokenizer, Tokenizer::Create(model.files.metadata()));
