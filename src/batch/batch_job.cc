@@ -20,6 +20,9 @@ namespace {
 // Memory for a byte of a line while it is parsed and encoded: the text as JSON,
 // as a prompt, and as tokens.
 constexpr uint64_t kBytesPerLineByte = 24;
+// Of a custom_id while the input is read for the first time: a hash in a table
+// that grows by doubling.
+constexpr uint64_t kBytesPerSeenId = 64;
 // Of the largest document, while its answer is written.
 constexpr uint64_t kAnswerCopies = 6;
 // A sweep that carries more rows of prompts gains nothing.
@@ -175,6 +178,7 @@ void BatchJob::PlanFor(int64_t positions) {
   engine.logits_rows = most;
   engine.row_per_sequence = true;
   engine.caller = model_.caller;
+  engine.caller.peak += work_->lines() * kBytesPerSeenId;
   engine.caller.held += HeldBytes();
   if (Spill() != SpillUse::kNever) engine.spill_path = store_->folder() + kSpillName;
   engine.files = options_.files;

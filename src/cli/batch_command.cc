@@ -13,6 +13,7 @@
 #include "src/cli/inputs.h"
 #include "src/cli/interrupt.h"
 #include "storage/energy_meter.h"
+#include "storage/system_memory.h"
 
 namespace sluice {
 namespace {
@@ -162,6 +163,21 @@ absl::Status RunJob(const BatchOptions& options, BatchJob* job, Progress* progre
   return EndStatus(*end, job->runner().status());
 }
 
+// No engine was started: what it would have counted is nothing.
+void PrintNothingLeft(const BatchOptions& options) {
+  if (options.common.stats == "json") {
+    nlohmann::ordered_json stats = {{"model", options.common.model}, {"peak_rss_bytes", PeakResidentBytes()}};
+    for (const char* name : {"prompt_tokens", "generated_tokens", "bytes_read", "bytes_written", "documents", "errors",
+                             "sweeps", "rows"}) {
+      stats[name] = 0;
+    }
+    for (const char* name : {"tokens_per_minute", "prompt_tokens_per_minute", "bytes_per_token"}) stats[name] = 0.0;
+    absl::FPrintF(stderr, "%s\n", stats.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else if (!options.common.quiet) {
+    absl::FPrintF(stderr, "every request has its answer; nothing is left to do\n");
+  }
+}
+
 absl::Status RunBatch(BatchOptions options) {
   if (options.status) return PrintStatus(options);
   Progress progress(ProgressOf(options.common));
@@ -185,7 +201,7 @@ absl::Status RunBatch(BatchOptions options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<BatchJob> job, BatchJob::Open(std::move(job_options)));
   if (job->lines_left() == 0) {
     progress.Clear();
-    if (!options.common.quiet) absl::FPrintF(stderr, "every request has its answer; nothing is left to do\n");
+    PrintNothingLeft(options);
     return job->Close();
   }
   RETURN_IF_ERROR(job->Start());
