@@ -1,7 +1,6 @@
 #include "storage/durable_files.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,15 +37,17 @@ class Descriptor {
   int fd_;
 };
 
-absl::StatusOr<Descriptor> OpenOrCreate(const std::string& path) {
+absl::StatusOr<Descriptor> OpenWith(int flags, const std::string& path) {
   int fd = -1;
   do {
-    fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    fd = open(path.c_str(), flags | O_CLOEXEC, 0644);
   } while (fd < 0 && errno == EINTR);
   if (fd >= 0) return Descriptor(fd);
   if (errno != EISDIR) return FileError("open", path);
   return absl::InvalidArgumentError(absl::StrCat(path, " is a folder; give the name of a file"));
 }
+
+absl::StatusOr<Descriptor> OpenOrCreate(const std::string& path) { return OpenWith(O_RDWR | O_CREAT, path); }
 
 absl::StatusOr<struct stat> StatOrdinary(int fd, const std::string& path) {
   struct stat info;
@@ -186,12 +187,8 @@ bool StillNames(const std::string& path, int fd) {
 }
 
 absl::Status TakeLock(int fd, const std::string& path) {
-  int result = 0;
-  do {
-    result = flock(fd, LOCK_EX | LOCK_NB);
-  } while (result != 0 && errno == EINTR);
-  if (result == 0) return absl::OkStatus();
-  if (errno != EWOULDBLOCK) return FileError("lock", path);
+  ASSIGN_OR_RETURN(const bool taken, TryLock(fd, path));
+  if (taken) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("another process holds ", path, "; wait until it ends, end it, or use another output"));
 }
@@ -203,6 +200,12 @@ class Host : public DurableFiles {
     if (stat(path.c_str(), &info) == 0) return true;
     if (errno == ENOENT || errno == ENOTDIR) return false;
     return FileError("look for", path);
+  }
+
+  absl::StatusOr<std::unique_ptr<const DurableFile>> OpenRead(const std::string& path) override {
+    ASSIGN_OR_RETURN(Descriptor fd, OpenWith(O_RDONLY, path));
+    ASSIGN_OR_RETURN(const struct stat info, StatOrdinary(fd.get(), path));
+    return std::make_unique<const HostFile>(std::move(fd), path, static_cast<uint64_t>(info.st_size));
   }
 
   absl::StatusOr<std::unique_ptr<DurableFile>> OpenAppend(const std::string& path) override {
@@ -248,6 +251,17 @@ class Host : public DurableFiles {
       if (StillNames(path, fd.get())) return std::make_unique<HostLock>(std::move(fd));
     }
     return absl::FailedPreconditionError(absl::StrCat("another process keeps removing ", path, "; end it first"));
+  }
+
+  absl::StatusOr<bool> IsLocked(const std::string& path) override {
+    const absl::StatusOr<Descriptor> fd = OpenWith(O_RDONLY, path);
+    if (absl::IsNotFound(fd.status())) return false;
+    RETURN_IF_ERROR(fd.status());
+    struct flock wish = {};
+    wish.l_type = F_WRLCK;
+    wish.l_whence = SEEK_SET;
+    if (fcntl(fd->get(), F_GETLK, &wish) != 0) return FileError("ask for the lock of", path);
+    return wish.l_type != F_UNLCK;
   }
 };
 

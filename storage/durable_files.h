@@ -45,6 +45,8 @@ class DurableFiles {
  public:
   virtual ~DurableFiles() = default;
   virtual absl::StatusOr<bool> Exists(const std::string& path) = 0;
+  // Opens a file that must exist, and changes nothing.
+  virtual absl::StatusOr<std::unique_ptr<const DurableFile>> OpenRead(const std::string& path) = 0;
   // Opens a file for appending, created empty when absent.
   virtual absl::StatusOr<std::unique_ptr<DurableFile>> OpenAppend(const std::string& path) = 0;
   // Opens a file of exactly `bytes` whose space is reserved (a full disk is said
@@ -57,6 +59,8 @@ class DurableFiles {
   virtual absl::Status SyncFolder(const std::string& path) = 0;
   // FailedPrecondition naming `path` when another process holds it.
   virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
+  // Whether anybody holds it; asking is in nobody's way. Not when it is absent.
+  virtual absl::StatusOr<bool> IsLocked(const std::string& path) = 0;
 };
 
 // The host's.

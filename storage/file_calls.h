@@ -39,6 +39,9 @@ absl::Status SyncData(int fd, const std::string& path);
 // Makes the file, now `size_bytes` long, `bytes` long and its space its own where
 // the file system can do that; content is kept.
 absl::Status ReserveSpace(int fd, uint64_t size_bytes, uint64_t bytes, const std::string& path);
+// Locks the whole file for this descriptor and its copies, false when another has
+// it. fcntl's F_GETLK shows the lock on every host without being in its way.
+absl::StatusOr<bool> TryLock(int fd, const std::string& path);
 // Asks for reads and writes past the page cache, or through it again. False where
 // the host or the file system cannot.
 bool BypassCache(int fd, bool bypass);

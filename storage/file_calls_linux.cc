@@ -1,4 +1,4 @@
-// Syncs, reservations and the page cache on Linux.
+// Syncs, reservations, locks and the page cache on Linux.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -24,6 +24,20 @@ absl::Status ReserveSpace(int fd, uint64_t size_bytes, uint64_t bytes, const std
   const absl::Status status = FileError("reserve space for", path);
   if (size_bytes < bytes) (void)!ftruncate(fd, static_cast<off_t>(size_bytes));
   return status;
+}
+
+// F_GETLK does not see what flock holds.
+absl::StatusOr<bool> TryLock(int fd, const std::string& path) {
+  struct flock wish = {};
+  wish.l_type = F_WRLCK;
+  wish.l_whence = SEEK_SET;
+  int result = 0;
+  do {
+    result = fcntl(fd, F_OFD_SETLK, &wish);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return true;
+  if (errno == EAGAIN || errno == EACCES) return false;
+  return FileError("lock", path);
 }
 
 bool BypassCache(int fd, bool bypass) {

@@ -1,6 +1,7 @@
-// Syncs, reservations and the page cache on hosts other than Linux; macOS has
+// Syncs, reservations, locks and the page cache on hosts other than Linux; macOS has
 // calls of its own for each.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,6 +31,16 @@ absl::Status ReserveSpace(int fd, uint64_t size_bytes, uint64_t bytes, const std
 #endif
   if (size_bytes == bytes || ftruncate(fd, static_cast<off_t>(bytes)) == 0) return absl::OkStatus();
   return FileError("resize", path);
+}
+
+// BSD's flock and fcntl keep one list of locks.
+absl::StatusOr<bool> TryLock(int fd, const std::string& path) {
+  int result = 0;
+  do {
+    result = flock(fd, LOCK_EX | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return true;
+  return errno == EWOULDBLOCK ? absl::StatusOr<bool>(false) : FileError("lock", path);
 }
 
 bool BypassCache([[maybe_unused]] int fd, [[maybe_unused]] bool bypass) {

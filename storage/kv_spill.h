@@ -75,6 +75,8 @@ class KvSpill final : public LoadSink {
   // All that was written is on the medium.
   absl::Status Sync() { return writes_->Sync(); }
 
+  // Of a block in the file.
+  uint64_t place_bytes() const { return place_bytes_; }
   int64_t stall_ns() const { return stall_ns_; }  // waiting for reads and writes
   uint64_t bytes_read() const { return bytes_read_; }
   uint64_t bytes_written() const { return bytes_written_; }

@@ -169,9 +169,7 @@ class LogReader {
 
 absl::StatusOr<uint64_t> RecordLog::Read(DurableFiles* files, const std::string& path, const RecordLogFormat& format,
                                          Visit visit) {
-  ASSIGN_OR_RETURN(const bool exists, files->Exists(path));
-  if (!exists) return absl::NotFoundError(absl::StrCat("there is no ", path));
-  ASSIGN_OR_RETURN(const std::unique_ptr<DurableFile> file, files->OpenAppend(path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<const DurableFile> file, files->OpenRead(path));
   LogReader reader(file.get(), path, format);
   RETURN_IF_ERROR(reader.ReadFileHeader());
   return reader.ReadRecords(visit);
@@ -202,7 +200,9 @@ absl::Status RecordLog::Seal() {
   RETURN_IF_ERROR(file_->WriteAt(0, {reinterpret_cast<const uint8_t*>(header.data()), header.size()}));
   RETURN_IF_ERROR(Sync());
   RETURN_IF_ERROR(files_->Rename(path_ + ".new", path_));
-  return files_->SyncFolder(FolderOf(path_));
+  has_name_ = true;
+  failed_ = files_->SyncFolder(FolderOf(path_));
+  return failed_;
 }
 
 absl::Status RecordLog::Append(uint32_t type, absl::string_view payload) {

@@ -45,7 +45,7 @@ class RecordLog {
   // A status from it is told as damage at that record.
   using Visit = absl::FunctionRef<absl::Status(uint32_t type, absl::string_view payload)>;
 
-  // Shows every record of the log at `path`, which must exist; changes nothing.
+  // Shows every record of the log at `path`; changes nothing. NotFound when it is absent.
   // Returns the bytes of a torn tail behind them.
   static absl::StatusOr<uint64_t> Read(DurableFiles* files, const std::string& path, const RecordLogFormat& format,
                                        Visit visit);
@@ -53,8 +53,10 @@ class RecordLog {
   // Starts a log as `path`.new.
   static absl::StatusOr<std::unique_ptr<RecordLog>> Create(DurableFiles* files, const std::string& path,
                                                            const RecordLogFormat& format);
-  // Makes what was appended safe and gives the log its name. Once.
+  // Makes what was appended safe and gives the log its name. Once. After an error
+  // the old log is still there, unless this one has_name: then nothing is known.
   absl::Status Seal();
+  bool has_name() const { return has_name_; }
 
   // At most kLargestPayloadBytes. On an error the record is not in the log; when
   // the disk was full, the log is as sound as before and what it still holds in
@@ -63,6 +65,8 @@ class RecordLog {
   // After an error of the host's own sync nothing can be known about what was
   // written, and every later call fails.
   absl::Status Sync();
+
+  uint64_t size_bytes() const { return flushed_bytes_ + buffer_.size(); }
 
  private:
   RecordLog(DurableFiles* files, std::string path, const RecordLogFormat& format, uint64_t salt,
@@ -79,6 +83,7 @@ class RecordLog {
   std::string buffer_;          // behind flushed_bytes_
   uint64_t flushed_bytes_ = 0;  // the file's sound length
   uint64_t synced_bytes_ = 0;
+  bool has_name_ = false;
   absl::Status failed_;  // of a sync
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "src/batch/output_file.h"
 #include "src/model/kv_cache.h"
 #include "src/model/model_family.h"
+#include "storage/system_memory.h"
 
 namespace sluice {
 namespace {
@@ -23,8 +25,11 @@ constexpr uint64_t kBytesPerLineByte = 24;
 // Of a custom_id while the input is read for the first time: a hash in a table
 // that grows by doubling.
 constexpr uint64_t kBytesPerSeenId = 64;
-// Of the largest document, while its answer is written.
-constexpr uint64_t kAnswerCopies = 6;
+// Of the largest document, while its answer is written: told logprobs are some
+// twenty times as long as kept ones.
+constexpr uint64_t kAnswerCopies = 20;
+// Of a model's name, which may be long, in the job's identity: the fingerprint knows it whole.
+constexpr size_t kLongestNameBytes = 200;
 // A sweep that carries more rows of prompts gains nothing.
 constexpr int64_t kMostPromptRows = 4096;
 
@@ -36,11 +41,6 @@ absl::Status CheckOutputLine(absl::string_view line, const std::function<absl::S
       absl::StrCat("the output has a line that no batch job wrote (\"", line.substr(0, 40), "...\"); give another -o"));
 }
 
-bool IsLocked(DurableFiles* files, const std::string& folder) {
-  const absl::StatusOr<bool> exists = files->Exists(folder + kLockName);
-  return exists.ok() && *exists && absl::IsFailedPrecondition(files->Lock(folder + kLockName).status());
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BatchJob>> BatchJob::Open(BatchJobOptions options) {
@@ -49,6 +49,8 @@ absl::StatusOr<std::unique_ptr<BatchJob>> BatchJob::Open(BatchJobOptions options
     job->host_files_ = HostFiles();
     job->options_.files = job->host_files_.get();
   }
+  // Once: what is free changes, and with it which documents fit.
+  if (job->options_.engine.ram_bytes == 0) job->options_.engine.ram_bytes = DefaultBudgetBytes();
   ASSIGN_OR_RETURN(job->kernels_, KernelsFor(job->options_.engine));
   ASSIGN_OR_RETURN(job->model_, OpenModel(job->options_.model_path, /*with_tokenizer=*/true));
   RETURN_IF_ERROR(job->ReadFacts());
@@ -93,7 +95,7 @@ absl::Status BatchJob::ReadOutput() {
 JobIdentity BatchJob::Identity() const {
   return {
       {"the input file", absl::StrFormat("%d bytes, %016x", work_->input().size_bytes(), work_->input().fingerprint())},
-      {"the model", absl::StrFormat("%s %016x", model_.config.name, model_.fingerprint)},
+      {"the model", absl::StrFormat("%s %016x", model_.config.name.substr(0, kLongestNameBytes), model_.fingerprint)},
       {"the kernel set", std::string(kernels_->name)},
       {"the numerics version", absl::StrCat(kNumericsVersion)},
       {"--kv", options_.engine.kv_type == KvType::kQ8_0 ? "q8_0" : "f16"},
@@ -140,29 +142,63 @@ std::vector<SequenceShape> BatchJob::Shapes() const {
     if (IsServed(i)) needs.push_back({KvCache::BlocksFor(demand.positions()), demand.memory_bytes});
   }
   const int most = static_cast<int>(std::clamp<size_t>(needs.size(), 1, static_cast<size_t>(options_.max_batch)));
-  return RankShapes(facts_, needs, most, Spill());
+  return RankShapes(facts_, needs, most, Spill(), Kept());
+}
+
+// None without a document whose keys are in it.
+KeptSpill BatchJob::Kept() const {
+  const SpillPlaces& places = store_->journal()->spill_places();
+  const auto& in_flight = store_->journal()->in_flight();
+  const bool is_used = std::any_of(in_flight.begin(), in_flight.end(),
+                                   [](const auto& document) { return !document.second.blocks.empty(); });
+  constexpr uint64_t kMost = std::numeric_limits<int32_t>::max();
+  if (!is_used || places.blocks > kMost) return {};
+  return {static_cast<int>(std::min(places.sequences, kMost)), static_cast<int64_t>(places.blocks)};
 }
 
 absl::Status BatchJob::Start() {
   std::vector<int64_t> lengths = {1};
   for (size_t i = 0; i < work_->lines(); ++i) lengths.push_back(work_->demand(i).positions());
   std::sort(lengths.begin(), lengths.end());
-  // Documents that can never fit get an error line: the longest that does decides.
-  size_t most = lengths.size() - 1;
-  if (!Fits(lengths[most])) {
-    const auto fits = std::partition_point(lengths.begin(), lengths.end(), [&](int64_t n) { return Fits(n); });
-    most = fits == lengths.begin() ? 0 : static_cast<size_t>(fits - lengths.begin()) - 1;
-  }
+  ASSIGN_OR_RETURN(const size_t most, LongestThatFits(lengths));
   PlanFor(lengths[most]);
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(std::move(model_.files), options_.engine);
   RETURN_IF_ERROR(OrLeaveNothing(engine.status()));
   engine_ = *std::move(engine);
-  return absl::OkStatus();
+  return engine_->sequence_shape().spilled ? OrLeaveNothing(TellSpillLayout()) : absl::OkStatus();
 }
 
-bool BatchJob::Fits(int64_t positions) {
+absl::Status BatchJob::TellSpillLayout() {
+  const KvCache* cache = engine_->kv_cache();
+  SpillPlaces places;
+  places.blocks = static_cast<uint64_t>(cache->shape().blocks);
+  places.block_bytes = cache->spill_place_bytes();
+  places.sequences = static_cast<uint64_t>(engine_->sequence_shape().sequences);
+  const SpillPlaces& before = store_->journal()->spill_places();
+  // What was enough for more sequences still is.
+  if (places.SameLayout(before)) places.sequences = std::max(places.sequences, before.sequences);
+  // A power cut must not take the file from the blocks that were synced to it.
+  RETURN_IF_ERROR(options_.files->SyncFolder(store_->folder()));
+  return store_->journal()->SpillLayout(places);
+}
+
+// Of ascending lengths; the first when none does. Documents beyond it can never
+// fit and get an error line.
+absl::StatusOr<size_t> BatchJob::LongestThatFits(absl::Span<const int64_t> lengths) {
+  ASSIGN_OR_RETURN(const bool all_fit, Fits(lengths.back()));
+  if (all_fit) return lengths.size() - 1;
+  size_t low = 0, high = lengths.size() - 1;
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    ASSIGN_OR_RETURN(const bool fits, Fits(lengths[middle]));
+    (fits ? low : high) = fits ? middle + 1 : middle;
+  }
+  return low == 0 ? 0 : low - 1;
+}
+
+absl::StatusOr<bool> BatchJob::Fits(int64_t positions) {
   PlanFor(positions);
-  return !absl::IsResourceExhausted(Engine::CheckPlan(model_.files, options_.engine));
+  return Engine::HasPlan(model_.files, options_.engine);
 }
 
 void BatchJob::PlanFor(int64_t positions) {
@@ -227,11 +263,11 @@ absl::StatusOr<JobStatus> ReadJobStatus(const std::string& input_path, const std
   if (!output.ok() && !absl::IsNotFound(output)) return output;
   status.done = done.size();
   const std::string folder = JobFolderOf(output_path);
-  status.running = IsLocked(files.get(), folder);
-  const absl::StatusOr<bool> begun = files->Exists(folder + kJournalName);
-  if (!begun.ok() || !*begun) return status;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Journal> journal, Journal::Inspect(files.get(), folder + kJournalName));
-  for (const auto& [line, in_flight] : journal->in_flight()) {
+  ASSIGN_OR_RETURN(status.running, files->IsLocked(folder + kLockName));
+  const auto journal = Journal::Inspect(files.get(), folder + kJournalName);
+  if (absl::IsNotFound(journal.status())) return status;
+  RETURN_IF_ERROR(journal.status());
+  for (const auto& [line, in_flight] : (*journal)->in_flight()) {
     if (done.contains(line)) continue;
     ++status.in_flight;
     status.in_flight_tokens += in_flight.tokens.size();

@@ -39,6 +39,8 @@ class BatchJob {
 
   // Lines that have no answer yet.
   size_t lines_left() const { return work_->lines() - work_->lines_done(); }
+  // What a crash left of the output's last lines, cut when it was opened.
+  uint64_t cut_bytes() const { return store_->cut_bytes(); }
   // Plans and loads the engine.
   absl::Status Start();
   // To be completed before Run.
@@ -63,9 +65,12 @@ class BatchJob {
   absl::Status ReadOutput();
   // Plans for documents of so many positions, and none longer.
   void PlanFor(int64_t positions);
-  bool Fits(int64_t positions);
+  absl::StatusOr<bool> Fits(int64_t positions);
+  absl::StatusOr<size_t> LongestThatFits(absl::Span<const int64_t> lengths);
   SpillUse Spill() const;
   std::vector<SequenceShape> Shapes() const;
+  KeptSpill Kept() const;
+  absl::Status TellSpillLayout();
   absl::Status ReadFacts();
   // Whether the plan at hand has room for the line's document.
   bool IsServed(size_t index) const;

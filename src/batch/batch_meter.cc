@@ -37,7 +37,6 @@ std::string StatusLine(const BatchStatus& status) {
 }
 
 void BatchMeter::Observe(const Sweep& sweep) {
-  ++sweeps_;
   total_.wall_ns += sweep.wall_ns;
   total_.generated_tokens += sweep.generated_tokens;
   total_.prompt_tokens += sweep.prompt_tokens;

@@ -36,7 +36,6 @@ class BatchMeter {
 
   void Observe(const Sweep& sweep);
 
-  uint64_t sweeps() const { return sweeps_; }
   const Sweep& total() const { return total_; }
   // Of a sweep, with the old ones forgotten; 0 before the first.
   double sweep_seconds() const { return recent_weight_ > 0 ? recent_seconds_ / recent_weight_ : 0; }
@@ -47,7 +46,6 @@ class BatchMeter {
   double SecondsFor(double generated_tokens, double prompt_tokens) const;
 
  private:
-  uint64_t sweeps_ = 0;
   Sweep total_;
   double recent_weight_ = 0;
   double recent_seconds_ = 0;

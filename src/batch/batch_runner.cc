@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/status.h"
@@ -13,6 +14,14 @@ namespace sluice {
 namespace {
 
 double Seconds(int64_t ns) { return static_cast<double>(ns) / 1e9; }
+
+ApiError LongAnswerError(size_t bytes) {
+  ApiError error;
+  error.message = absl::StrCat("the answer takes ", bytes, " bytes, and a line of the output holds ",
+                               OutputFile::kLongestLineBytes, "; ask for fewer tokens or logprobs");
+  error.code = "answer_too_long";
+  return error;
+}
 
 }  // namespace
 
@@ -32,6 +41,17 @@ BatchRunner::BatchRunner(Engine* engine, const BatchWork* work, const PromptEnco
     waiting_answer_tokens_ += static_cast<double>(work->demand(index).max_tokens);
     waiting_prompt_tokens_ += static_cast<double>(work->demand(index).prompt_tokens);
   }
+  if (engine->sequence_shape().spilled) SetAsideSpilled();
+}
+
+// What waits on the drive for one document is not to be another's room.
+void BatchRunner::SetAsideSpilled() {
+  KvCache* cache = engine_->kv_cache();
+  for (const auto& [line, document] : store_->journal()->in_flight()) {
+    for (const SpilledBlock& block : document.blocks) {
+      if (block.block < cache->shape().blocks) cache->TakeLast(static_cast<int32_t>(block.block));
+    }
+  }
 }
 
 absl::StatusOr<BatchRunner::End> BatchRunner::Run() {
@@ -47,6 +67,7 @@ absl::StatusOr<BatchRunner::End> BatchRunner::RunSweeps() {
     RETURN_IF_ERROR(Admit());
     RETURN_IF_ERROR(FinishAnswered());
     options_.on_status(status());
+    while (next_index_ < work_->lines() && work_->done(next_index_)) ++next_index_;
     if (active_.empty() && next_ == nullptr && next_index_ == work_->lines()) return End::kDone;
     if (stopped()) return End::kStopped;
     if (active_.empty() || OutOfTime()) return End::kDeadline;
@@ -192,6 +213,7 @@ bool BatchRunner::PlaceSpilled(Document* document, const std::vector<SpilledBloc
   if (!cache->Adopt(document->sequence, document->reserved_positions(), places)) return false;
   document->computed = usable * kKvBlockTokens;
   document->spilled_blocks = usable;
+  totals_.resumed_positions += static_cast<uint64_t>(document->computed);
   return true;
 }
 
@@ -226,8 +248,17 @@ absl::Status BatchRunner::Sweep() {
   return absl::OkStatus();
 }
 
-// At least the next token of all that are in flight, unless this was to be the last sweep.
-int64_t BatchRunner::NextRows() const { return stopped() ? 0 : static_cast<int64_t>(active_.size()); }
+// At least the next token of all that go on, and of those that take the place of the others.
+int64_t BatchRunner::NextRows() const {
+  if (stopped()) return 0;
+  const auto ends = [](const SweepComposer::Share& share) {
+    const Completion& completion = share.document->completion;
+    return share.wants_logits && static_cast<int64_t>(completion.tokens().size()) + 1 == completion.max_tokens();
+  };
+  const int64_t ending =
+      next_ == nullptr ? std::count_if(composer_.shares().begin(), composer_.shares().end(), ends) : 0;
+  return static_cast<int64_t>(active_.size()) - ending;
+}
 
 absl::Status BatchRunner::TakeTokens(absl::Span<const float> logits) {
   const size_t vocab = static_cast<size_t>(engine_->config().vocab);
@@ -246,8 +277,7 @@ absl::Status BatchRunner::TakeTokens(absl::Span<const float> logits) {
 absl::Status BatchRunner::FinishAnswered() {
   for (const std::unique_ptr<Document>& document : active_) {
     if (!document->completion.finished()) continue;
-    const ResponseContext context{document->line, document->custom_id, options_.model, options_.unix_seconds()};
-    answers_ += ResponseLine(context, document->completion, *tokenizer_);
+    answers_ += AnswerLine(*document);
     answered_lines_.push_back(document->line);
     RETURN_IF_ERROR(WriteManyAnswers());
   }
@@ -258,6 +288,15 @@ absl::Status BatchRunner::FinishAnswered() {
   }
   active_.erase(std::remove(active_.begin(), active_.end(), nullptr), active_.end());
   return absl::OkStatus();
+}
+
+// One that no line can hold must not end the job, now and whenever it goes on.
+std::string BatchRunner::AnswerLine(const Document& document) {
+  const ResponseContext context{document.line, document.custom_id, options_.model, options_.unix_seconds()};
+  std::string line = ResponseLine(context, document.completion, *tokenizer_);
+  if (line.size() <= OutputFile::kLongestLineBytes) return line;
+  ++totals_.errors;
+  return ErrorLine(context, LongAnswerError(line.size()));
 }
 
 void BatchRunner::Leave(std::unique_ptr<Document> document) {

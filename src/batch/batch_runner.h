@@ -35,6 +35,8 @@ struct BatchTotals {
   uint64_t errors = 0;
   uint64_t prompt_tokens = 0;  // computed
   uint64_t shared_tokens = 0;  // of prompts, computed for another document
+  // Of documents that an earlier process began: found in the spill.
+  uint64_t resumed_positions = 0;
   uint64_t generated_tokens = 0;
   uint64_t sweeps = 0;
   uint64_t rows = 0;
@@ -57,7 +59,7 @@ class BatchRunner {
     // since, never an answer. Tiny models would wait for the drive otherwise.
     int64_t sync_interval_ns = 1'000'000'000;
     uint64_t errors_before = 0;  // of earlier processes, for the status
-    std::function<void(const BatchStatus& status)> on_status;
+    std::function<void(const BatchStatus& status)> on_status = [](const BatchStatus&) {};
     // During a sweep that ends in so many seconds, once it is to be the last.
     std::function<void(double seconds_left)> on_winding_down;
     std::function<uint64_t()> draw_seed;
@@ -84,6 +86,7 @@ class BatchRunner {
   absl::StatusOr<bool> Place(Document* document);
   void Join(Document* document);
   absl::Status ForgetSpill(Document* document);
+  void SetAsideSpilled();
   bool PlaceSpilled(Document* document, const std::vector<SpilledBlock>& blocks);
   bool InTime(const Document& document) const;
   absl::Status Refuse(size_t index, const RefusedRequest& refused);
@@ -92,6 +95,7 @@ class BatchRunner {
   absl::Status TakeTokens(absl::Span<const float> logits);
   // Answers what is answered, and gives its room away.
   absl::Status FinishAnswered();
+  std::string AnswerLine(const Document& document);
   absl::Status WriteManyAnswers();
   absl::Status WriteAnswers();
   void Leave(std::unique_ptr<Document> document);

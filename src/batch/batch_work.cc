@@ -49,8 +49,10 @@ ApiError DoubledError(const std::string& custom_id) {
 absl::StatusOr<BatchWork> BatchWork::Open(const std::string& input_path) {
   std::vector<State> states;
   std::vector<uint64_t> id_hashes;
+  uint64_t longest_line_bytes = 0;
   SeenIds seen;
   ASSIGN_OR_RETURN(InputFile input, InputFile::Open(input_path, [&](size_t, absl::string_view line) {
+                     longest_line_bytes = std::max<uint64_t>(longest_line_bytes, line.size());
                      const absl::optional<std::string> custom_id = ParseBatchLine(line).custom_id;
                      const bool doubled = custom_id.has_value() && !seen.Insert(*custom_id);
                      states.push_back(doubled ? State::kDoubled : State::kWaiting);
@@ -61,6 +63,7 @@ absl::StatusOr<BatchWork> BatchWork::Open(const std::string& input_path) {
   work.states_ = std::move(states);
   work.id_hashes_ = std::move(id_hashes);
   work.demands_.resize(work.lines());
+  work.longest_line_bytes_ = longest_line_bytes;
   return work;
 }
 
@@ -92,7 +95,6 @@ absl::Status BatchWork::Measure(const PromptEncoder& encoder, const TokenLimits&
     progress(index, lines());
     if (states_[index] != State::kWaiting) continue;
     ASSIGN_OR_RETURN(const std::string line, input_.Read(index));
-    longest_line_bytes_ = std::max<uint64_t>(longest_line_bytes_, line.size());
     const auto encoded = Encode(index, line, encoder, limits);
     const auto* request = absl::get_if<EncodedRequest>(&encoded);
     if (request == nullptr) continue;

@@ -79,7 +79,7 @@ class BatchWork {
   bool done(size_t index) const { return states_[index] == State::kDone; }
   const Demand& demand(size_t index) const { return demands_[index]; }
   size_t lines_done() const { return lines_done_; }
-  // Of the line that took the most memory while it was encoded.
+  // Of the line that takes the most memory while it is parsed: each is, answered or not.
   uint64_t longest_line_bytes() const { return longest_line_bytes_; }
   uint64_t memory_bytes() const;
 

@@ -24,7 +24,7 @@ namespace sluice {
 
 class InputFile {
  public:
-  static constexpr uint64_t kLongestLineBytes = uint64_t{64} << 20;
+  static constexpr uint64_t kLongestLineBytes = uint64_t{16} << 20;
   static constexpr size_t kMostLines = size_t{1} << 24;
 
   // `visit(index, line)` sees each line that is not blank once, in order, in the

@@ -46,6 +46,8 @@ class JobStore {
   Journal* journal() { return journal_.get(); }
   const std::string& folder() const { return folder_; }
 
+  // What a crash left of the output's last lines, cut when it was opened.
+  uint64_t cut_bytes() const { return output_->cut_bytes(); }
   // Whether there was no journal: this process is the job's first.
   bool is_new() const { return is_new_; }
 

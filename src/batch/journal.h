@@ -5,7 +5,8 @@
 // chosen so far and where its KV is spilled. Records are versioned and
 // checksummed; a torn tail is dropped when the journal is opened, anything else
 // that does not check is refused with the cure. What is appended is safe after
-// Sync.
+// Sync. A journal that has grown to several times its size is rewritten without
+// what is done, so its length is bounded by what is in flight.
 #ifndef SLUICE_SRC_BATCH_JOURNAL_H_
 #define SLUICE_SRC_BATCH_JOURNAL_H_
 
@@ -35,6 +36,15 @@ struct SpilledBlock {
   uint64_t checksum = 0;  // of its bytes in all layers
 };
 
+// How blocks lie in the spill.
+struct SpillPlaces {
+  uint64_t blocks = 0;  // of each layer; 0: nothing has been spilled
+  uint64_t block_bytes = 0;
+  uint64_t sequences = 0;  // that shared them
+
+  bool SameLayout(const SpillPlaces& other) const { return blocks == other.blocks && block_bytes == other.block_bytes; }
+};
+
 struct InFlight {
   uint64_t seed = 0;
   std::vector<ChosenToken> tokens;
@@ -43,6 +53,9 @@ struct InFlight {
 
 class Journal {
  public:
+  // Shorter ones are not rewritten by Sync.
+  static constexpr uint64_t kRewriteBytes = 64 << 20;
+
   struct Chosen {
     uint64_t line = 0;
     const ChosenToken* token = nullptr;
@@ -52,7 +65,8 @@ class Journal {
   // was written for another job is refused, naming what differs, both values and
   // the cure. What it holds is rewritten without what is done or dropped.
   static absl::StatusOr<std::unique_ptr<Journal>> Open(DurableFiles* files, const std::string& path,
-                                                       const JobIdentity& identity);
+                                                       const JobIdentity& identity,
+                                                       uint64_t rewrite_bytes = kRewriteBytes);
   // What a journal at `path` says, for --status; nothing is changed. It cannot be
   // written to.
   static absl::StatusOr<std::unique_ptr<Journal>> Inspect(DurableFiles* files, const std::string& path);
@@ -60,8 +74,8 @@ class Journal {
   const JobIdentity& identity() const { return identity_; }
   // By line number, as found when opened. The caller may take it (std::move).
   std::map<uint64_t, InFlight>& in_flight() { return in_flight_; }
-  // The torn tail that was dropped when opened.
-  uint64_t dropped_bytes() const { return dropped_bytes_; }
+  // Where the blocks lie that are told of.
+  const SpillPlaces& spill_places() const { return spill_places_; }
 
   // Each error leaves the journal as sound as it was; see RecordLog.
 
@@ -69,25 +83,35 @@ class Journal {
   absl::Status Begin(uint64_t line, uint64_t seed);
   // The tokens of one sweep, of lines that were begun.
   absl::Status Choose(absl::Span<const Chosen> tokens);
+  // From now on blocks lie so; those of another layout are forgotten.
+  absl::Status SpillLayout(const SpillPlaces& places);
   // More blocks behind those told before; their bytes have been synced.
   absl::Status Spill(uint64_t line, absl::Span<const SpilledBlock> blocks);
   // Its line in the output has been synced.
   absl::Status Done(uint64_t line);
+  // May rewrite the log; one that cannot be rewritten goes on growing.
   absl::Status Sync();
 
  private:
-  Journal() = default;
+  Journal(DurableFiles* files, std::string path) : files_(files), path_(std::move(path)) {}
 
-  absl::Status Read(DurableFiles* files, const std::string& path);
+  absl::Status Read();
   absl::Status Apply(uint32_t type, absl::string_view payload);
-  // Starts a log at `path` that holds what is in flight.
-  absl::Status Rewrite(DurableFiles* files, const std::string& path);
-  absl::Status WriteInFlight();
+  // Puts a log that holds what is in flight in the place of the old one, if any.
+  // On an error either is whole, and log_ is the one that has the name.
+  absl::Status Rewrite();
+  absl::Status FillAndSeal(RecordLog* log) const;
+  absl::Status CopyLive(RecordLog* log) const;
+  void MoveTo(const SpillPlaces& places);
 
+  DurableFiles* files_;
+  std::string path_;
   JobIdentity identity_;
   std::map<uint64_t, InFlight> in_flight_;
-  uint64_t dropped_bytes_ = 0;
+  SpillPlaces spill_places_;
   std::unique_ptr<RecordLog> log_;  // none when inspected
+  uint64_t least_rewrite_bytes_ = kRewriteBytes;
+  uint64_t next_rewrite_bytes_ = 0;
 };
 
 }  // namespace sluice

@@ -42,7 +42,6 @@ class OutputFile {
   // later call fails.
   absl::Status Sync();
 
-  uint64_t size_bytes() const { return sound_bytes_; }
   // The torn tail that was cut when opened.
   uint64_t cut_bytes() const { return cut_bytes_; }
 

@@ -9,9 +9,4 @@ bool SeenIds::Insert(absl::string_view id) {
   return hashes_.insert({hash.low64, hash.high64}).second;
 }
 
-uint64_t SeenIds::memory_bytes() const {
-  // Each place has a control byte.
-  return hashes_.capacity() * (sizeof(Hash) + 1);
-}
-
 }  // namespace sluice

@@ -18,9 +18,6 @@ class SeenIds {
   // False when it was inserted before.
   bool Insert(absl::string_view id);
 
-  size_t size() const { return hashes_.size(); }
-  uint64_t memory_bytes() const;
-
  private:
   using Hash = std::pair<uint64_t, uint64_t>;
   absl::flat_hash_set<Hash> hashes_;

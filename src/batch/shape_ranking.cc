@@ -6,6 +6,8 @@
 #include <functional>
 #include <numeric>
 
+#include "absl/types/optional.h"
+
 namespace sluice {
 
 double SweepBytes(const ShapeFacts& facts, const SequenceShape& shape) {
@@ -32,23 +34,42 @@ int64_t BlocksOfNeighbours(absl::Span<const DocumentNeed> documents, int sequenc
 }
 
 // What any `sequences` of them hold at most: nobody waits for memory.
-uint64_t BytesOfLargest(std::vector<uint64_t> held_bytes, int sequences) {
+uint64_t BytesOfLargest(absl::Span<const DocumentNeed> documents, int sequences) {
+  std::vector<uint64_t> held_bytes;
+  for (const DocumentNeed& document : documents) held_bytes.push_back(document.held_bytes);
   const size_t count = std::min(held_bytes.size(), static_cast<size_t>(sequences));
   const auto end = held_bytes.begin() + static_cast<std::ptrdiff_t>(count);
   std::partial_sort(held_bytes.begin(), end, held_bytes.end(), std::greater<>());
   return std::accumulate(held_bytes.begin(), end, uint64_t{0});
 }
 
+// Of so many documents in memory.
+SequenceShape ShapeFor(absl::Span<const DocumentNeed> documents, int sequences) {
+  SequenceShape shape;
+  shape.sequences = sequences;
+  shape.kv_blocks = BlocksOfNeighbours(documents, sequences);
+  shape.held_bytes = BytesOfLargest(documents, sequences);
+  return shape;
+}
+
+// What is on the drive is found again only where the layers have as many blocks as
+// they had. They served so many documents before; also when all that wait are long,
+// since those that are in flight were then, too.
+absl::optional<SequenceShape> KeptShape(absl::Span<const DocumentNeed> documents, int most, const KeptSpill& kept) {
+  if (kept.blocks < BlocksOfNeighbours(documents, 1)) return absl::nullopt;
+  SequenceShape shape = ShapeFor(documents, std::clamp(kept.sequences, 1, most));
+  shape.kv_blocks = kept.blocks;
+  shape.spilled = true;
+  return shape;
+}
+
 }  // namespace
 
 std::vector<SequenceShape> RankShapes(const ShapeFacts& facts, absl::Span<const DocumentNeed> documents, int most,
-                                      SpillUse spill) {
+                                      SpillUse spill, const KeptSpill& kept) {
   std::vector<SequenceShape> shapes;
-  std::vector<uint64_t> held_bytes;
-  for (const DocumentNeed& document : documents) held_bytes.push_back(document.held_bytes);
-  for (SequenceShape shape : HalvedShapes(most, 1)) {
-    shape.kv_blocks = BlocksOfNeighbours(documents, shape.sequences);
-    shape.held_bytes = BytesOfLargest(held_bytes, shape.sequences);
+  for (const SequenceShape& halved : HalvedShapes(most, 1)) {
+    SequenceShape shape = ShapeFor(documents, halved.sequences);
     if (spill != SpillUse::kAlways) shapes.push_back(shape);
     shape.spilled = true;
     if (spill != SpillUse::kNever) shapes.push_back(shape);
@@ -57,6 +78,11 @@ std::vector<SequenceShape> RankShapes(const ShapeFacts& facts, absl::Span<const 
   std::stable_sort(shapes.begin(), shapes.end(), [&](const SequenceShape& a, const SequenceShape& b) {
     return bytes_per_token(a) < bytes_per_token(b);
   });
+  const absl::optional<SequenceShape> gone_on =
+      spill == SpillUse::kNever ? absl::nullopt : KeptShape(documents, most, kept);
+  if (!gone_on.has_value()) return shapes;
+  const auto is_little_more = [&](const SequenceShape& shape) { return shape.sequences < 2 * gone_on->sequences; };
+  shapes.insert(std::find_if(shapes.begin(), shapes.end(), is_little_more), *gone_on);
   return shapes;
 }
 

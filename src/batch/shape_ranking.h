@@ -30,11 +30,19 @@ struct DocumentNeed {
   uint64_t held_bytes = 0;
 };
 
+// A spill that has blocks of documents which are to go on.
+struct KeptSpill {
+  int sequences = 0;   // that it was enough for
+  int64_t blocks = 0;  // 0: there is none
+};
+
 // Shapes for up to `most` of the documents, given in order, at once: the one that
 // reads the least for each token first. A shape has blocks for whichever neighbours
-// are in flight together, and memory for whichever documents.
+// are in flight together, and memory for whichever documents. One that spills to
+// the blocks of `kept` comes before all that are for less than twice as many
+// documents.
 std::vector<SequenceShape> RankShapes(const ShapeFacts& facts, absl::Span<const DocumentNeed> documents, int most,
-                                      SpillUse spill);
+                                      SpillUse spill, const KeptSpill& kept = {});
 
 }  // namespace sluice
 

@@ -40,8 +40,6 @@ class SweepComposer {
 
   absl::Span<const Row> rows() const { return rows_; }
   absl::Span<const Share> shares() const { return shares_; }
-  // Rows of documents that had more than one to feed.
-  int64_t prompt_rows() const { return prompt_rows_; }
 
  private:
   void Take(Document* document, int64_t rows);

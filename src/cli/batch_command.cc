@@ -74,6 +74,7 @@ nlohmann::ordered_json StatsOf(const BatchJob& job, const RunTimeline& timeline)
   stats["sequences"] = job.engine().sequence_shape().sequences;
   stats["kv_spilled"] = job.engine().sequence_shape().spilled;
   stats["prompt_tokens_shared"] = totals.shared_tokens;
+  stats["positions_resumed"] = totals.resumed_positions;
   stats["tokens_per_minute"] = minutes > 0 ? generated / minutes : 0.0;
   stats["prompt_tokens_per_minute"] = minutes > 0 ? static_cast<double>(totals.prompt_tokens) / minutes : 0.0;
   stats["bytes_per_token"] = generated > 0 ? bytes / generated : 0.0;
@@ -158,8 +159,8 @@ absl::Status RunJob(const BatchOptions& options, BatchJob* job, Progress* progre
   timeline.prompt_tokens = job->runner().totals().prompt_tokens;
   timeline.generated_tokens = job->runner().totals().generated_tokens;
   RETURN_IF_ERROR(end.status());
-  if (*end == BatchRunner::End::kDone) RETURN_IF_ERROR(job->Close());
   PrintSummary(options, *job, timeline, energy.joules());
+  if (*end == BatchRunner::End::kDone) RETURN_IF_ERROR(job->Close());
   return EndStatus(*end, job->runner().status());
 }
 
@@ -168,7 +169,7 @@ void PrintNothingLeft(const BatchOptions& options) {
   if (options.common.stats == "json") {
     nlohmann::ordered_json stats = {{"model", options.common.model}, {"peak_rss_bytes", PeakResidentBytes()}};
     for (const char* name : {"prompt_tokens", "generated_tokens", "bytes_read", "bytes_written", "documents", "errors",
-                             "sweeps", "rows"}) {
+                             "sweeps", "rows", "positions_resumed"}) {
       stats[name] = 0;
     }
     for (const char* name : {"tokens_per_minute", "prompt_tokens_per_minute", "bytes_per_token"}) stats[name] = 0.0;
@@ -199,6 +200,10 @@ absl::Status RunBatch(BatchOptions options) {
   job_options.runner.unix_seconds = [] { return static_cast<int64_t>(std::time(nullptr)); };
   job_options.measure_progress = [&](uint64_t done, uint64_t total) { progress.Show("reading requests", done, total); };
   ASSIGN_OR_RETURN(const std::unique_ptr<BatchJob> job, BatchJob::Open(std::move(job_options)));
+  if (job->cut_bytes() > 0 && !options.common.quiet) {
+    progress.Clear();
+    absl::FPrintF(stderr, "cut %d bytes that a crash left behind the last whole answer\n", job->cut_bytes());
+  }
   if (job->lines_left() == 0) {
     progress.Clear();
     PrintNothingLeft(options);

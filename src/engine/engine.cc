@@ -45,12 +45,14 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(ModelFiles files, const E
   return engine;
 }
 
-absl::Status Engine::CheckPlan(ModelFiles files, const EngineOptions& options) {
+absl::StatusOr<bool> Engine::HasPlan(ModelFiles files, const EngineOptions& options) {
   Engine engine(std::move(files), options);
   engine.options_.on_plan = [](const MemoryPlan&) {};
   RETURN_IF_ERROR(engine.ReadModel());
   RETURN_IF_ERROR(engine.Open());
-  return engine.Plan();
+  const absl::Status planned = engine.Plan();
+  if (!planned.ok() && !absl::IsResourceExhausted(planned)) return planned;
+  return planned.ok();
 }
 
 absl::Status Engine::ReadModel() {

@@ -86,8 +86,8 @@ struct EngineCounters {
 class Engine {
  public:
   static absl::StatusOr<std::unique_ptr<Engine>> Create(ModelFiles files, const EngineOptions& options);
-  // Whether there is a plan: ResourceExhausted with the floor when there is none.
-  static absl::Status CheckPlan(ModelFiles files, const EngineOptions& options);
+  // Whether the budget has room for a plan.
+  static absl::StatusOr<bool> HasPlan(ModelFiles files, const EngineOptions& options);
 
   const ModelConfig& config() const { return config_; }
   // The model's (first) file.

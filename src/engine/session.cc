@@ -19,8 +19,8 @@ namespace {
 constexpr char kMagic[8] = {'s', 'l', 'u', 'i', 'c', 'e', 'K', 'V'};
 constexpr uint32_t kVersion = 1;
 constexpr uint64_t kPageBytes = 4096;
-// Beyond any model's; products of them fit 64 bits.
-constexpr uint64_t kMostLayers = 1 << 12, kMostWidth = 1 << 20, kMostTokens = 1 << 30;
+// Beyond any model's. A file of so many takes less than 2^59 bytes, its head 132 MiB.
+constexpr uint64_t kMostLayers = 1 << 12, kMostWidth = 1 << 20, kMostTokens = 1 << 24;
 
 struct FixedPart {
   char magic[8];
@@ -54,6 +54,9 @@ struct Places {
         head_bytes(checksums + blocks * sizeof(uint64_t)),
         data(AlignUp(head_bytes, kPageBytes)),
         file_bytes(data + layers * blocks * place_bytes) {}
+  Places(const SessionIdentity& identity, uint64_t tokens)
+      : Places(identity.kv_type, static_cast<uint64_t>(identity.width), static_cast<uint64_t>(identity.layers),
+               tokens) {}
   explicit Places(const FixedPart& fixed)
       : Places(static_cast<KvType>(fixed.kv_type), fixed.width, fixed.layers, fixed.tokens) {}
 
@@ -148,18 +151,25 @@ absl::Status Session::Read() {
   }
   if (fixed.version != kVersion) return Refused(absl::StrCat("is of version ", fixed.version, ", not ", kVersion));
   if (!Plausible(fixed)) return Damaged("its header makes no sense");
-  const Places places(fixed);
-  if (file_->size_bytes() != places.file_bytes) return Damaged("it has another length than its header says");
-  std::string head(places.head_bytes, '\0');
-  RETURN_IF_ERROR(file_->Read(0, head.size(), head.data()));
-  if (HeadChecksum(head.data(), head.size()) != fixed.checksum) return Damaged("its header does not check");
+  if (file_->size_bytes() != Places(fixed).file_bytes) return Damaged("it has another length than its header says");
+  // Before its head, which is as long as it says, is read.
   if (fixed.numerics != kNumericsVersion) return Refused("was made by a version of sluice with other arithmetic");
   RETURN_IF_ERROR(CheckIdentity({fixed.model, std::string(KernelsOf(fixed)), static_cast<KvType>(fixed.kv_type),
                                  static_cast<int>(fixed.layers), static_cast<int64_t>(fixed.width)}));
-  tokens_.resize(fixed.tokens);
+  return ReadHead(fixed.tokens);
+}
+
+absl::Status Session::ReadHead(uint64_t tokens) {
+  const Places places(identity_, tokens);
+  std::string head(places.head_bytes, '\0');
+  RETURN_IF_ERROR(file_->Read(0, head.size(), head.data()));
+  uint64_t checksum = 0;
+  std::memcpy(&checksum, head.data() + kCheckedBytes, sizeof(checksum));
+  if (HeadChecksum(head.data(), head.size()) != checksum) return Damaged("its header does not check");
+  tokens_.resize(tokens);
   for (size_t i = 0; i < tokens_.size(); ++i) {
     StoredToken stored;
-    std::memcpy(&stored, head.data() + sizeof(fixed) + i * sizeof(stored), sizeof(stored));
+    std::memcpy(&stored, head.data() + sizeof(FixedPart) + i * sizeof(stored), sizeof(stored));
     tokens_[i] = {stored.id, stored.generated != 0};
   }
   checksums_.resize(places.blocks);
@@ -202,8 +212,7 @@ int64_t Session::CommonPrefix(absl::Span<const int32_t> prompt) const {
 
 absl::Status Session::Restore(int64_t positions, KvCache* cache) const {
   SLUICE_CHECK(positions <= static_cast<int64_t>(tokens_.size()));
-  const Places places(identity_.kv_type, static_cast<uint64_t>(identity_.width),
-                      static_cast<uint64_t>(identity_.layers), tokens_.size());
+  const Places places(identity_, tokens_.size());
   std::vector<uint64_t> found(static_cast<size_t>(KvCache::BlocksFor(positions)));
   for (int layer = 0; layer < identity_.layers; ++layer) {
     for (size_t block = 0; block < found.size(); ++block) {
@@ -222,6 +231,10 @@ absl::Status Session::Restore(int64_t positions, KvCache* cache) const {
 }
 
 absl::Status Session::Save(absl::Span<const Token> tokens, KvCache* cache) const {
+  if (tokens.size() > kMostTokens) {
+    return absl::OutOfRangeError(absl::StrCat("--session: a file holds ", kMostTokens, " tokens and these are ",
+                                              tokens.size(), "; go on without one"));
+  }
   const FixedPart fixed = MakeFixedPart(identity_, tokens.size());
   const Places places(fixed);
   std::vector<uint64_t> checksums(places.blocks);

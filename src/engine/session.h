@@ -69,6 +69,7 @@ class Session {
  private:
   Session(std::string path, SessionIdentity identity) : path_(std::move(path)), identity_(std::move(identity)) {}
   absl::Status Read();
+  absl::Status ReadHead(uint64_t tokens);
   absl::Status CheckIdentity(const SessionIdentity& found) const;
   absl::Status Refused(absl::string_view what) const;
   absl::Status Damaged(absl::string_view what) const;

@@ -39,8 +39,8 @@ class KvBlocks {
   bool Adopt(int sequence, int64_t count, absl::Span<const int32_t> adopted);
   void Release(int sequence);
 
-  // Whether the block is whole on the drive. Of the free ones such are taken last,
-  // until when they can be adopted.
+  // Whether the block is whole on the drive, or a free one is said to be. Of the
+  // free ones such are taken last, until when they can be adopted.
   bool sealed(int32_t block) const { return sealed_[block] != 0; }
   void set_sealed(int32_t block, bool sealed) { sealed_[block] = sealed; }
 

@@ -142,6 +142,11 @@ int64_t KvCache::sealed_blocks(int sequence) const {
 
 absl::Status KvCache::SyncSpill() { return spilled_ == nullptr ? absl::OkStatus() : spilled_->spill().Sync(); }
 
+void KvCache::TakeLast(int32_t block) {
+  SLUICE_CHECK(spilled_ != nullptr && IsFree(block));
+  blocks_.set_sealed(block, true);
+}
+
 absl::Status KvCache::VerifySpill(absl::Span<const KvBlockChecksum> blocks) {
   SLUICE_CHECK(spilled_ != nullptr);
   RETURN_IF_ERROR(spilled_->spill().Verify(blocks));

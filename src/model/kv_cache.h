@@ -98,9 +98,14 @@ class KvCache {
   uint64_t checksum(int32_t block) const { return spilled_->spill().checksum(block); }
   // What is sealed is on the medium.
   absl::Status SyncSpill();
+  // Of free blocks this one is taken last: VerifySpill is to find in it what an
+  // earlier process left there.
+  void TakeLast(int32_t block);
   // Reads `blocks`, which nobody holds, and seals them; DataLoss unless they are
   // what their checksums say.
   absl::Status VerifySpill(absl::Span<const KvBlockChecksum> blocks);
+  // Of a block in the spill's file.
+  uint64_t spill_place_bytes() const { return spilled_->spill().place_bytes(); }
   uint64_t spill_bytes_read() const { return spilled_ == nullptr ? 0 : spilled_->spill().bytes_read(); }
   uint64_t spill_bytes_written() const { return spilled_ == nullptr ? 0 : spilled_->spill().bytes_written(); }
   // Waiting for the spill.

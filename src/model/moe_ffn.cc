@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/checked_math.h"
 #include "base/status.h"
 #include "src/model/formats.h"
 
@@ -75,8 +76,13 @@ void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, const Inp
   const Matrix up{shape.up, lease.slice(1), embedding, ffn};
   const Matrix down{shape.down, lease.slice(2), ffn, embedding};
   const absl::Span<const RoutedRow> rows = routing_.rows_of(lease.expert());
-  for (size_t begin = 0; begin < rows.size(); begin += kRowBlock) {
-    ApplyBlock(gate, up, down, rows.subspan(begin, kRowBlock), in, buffered, out);
+  SLUICE_DCHECK(!rows.empty());
+  // Blocks of equal size: a small one at the end would read and decode the weights
+  // for a few rows.
+  const size_t blocks = CeilDiv(rows.size(), static_cast<size_t>(kRowBlock));
+  const size_t block = CeilDiv(rows.size(), blocks);
+  for (size_t begin = 0; begin < rows.size(); begin += block) {
+    ApplyBlock(gate, up, down, rows.subspan(begin, block), in, buffered, out);
   }
 }
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from batch_cli import BatchTest, request, small_requests
+from batch_cli import WORDS, BatchTest, request, small_requests
 from sluice_cli import BINARY, DEMO, TIMEOUT_S, sluice
 
 # Slow enough for something to happen in the middle, on any machine.
@@ -100,6 +100,55 @@ class KillTest(ResumeTest):
         total = sum(answer["response"]["body"]["usage"]["completion_tokens"] for answer in answers.values())
         self.assertEqual(total, 6 * 150)
         self.assertLessEqual(stats["generated_tokens"], total - status["in_flight_tokens"] - status["generated_tokens"])
+
+
+class SpillTest(ResumeTest):
+    OPTIONS = (*SLOW, "--max-batch", "4", "--spill")
+
+    def ask_for_some_short_answers(self):
+        """Some answers are done long before the others, whose documents begin with several blocks."""
+        numbers = random.Random(7)
+        requests = slow_requests(8, tokens=150)
+        for i, entry in enumerate(requests):
+            words = " ".join(numbers.choice(WORDS) for _ in range(70 + 20 * i))
+            entry["body"].update(prompt=words, **({"max_tokens": 3 + i} if i % 3 == 0 else {}))
+        self.ask(requests)
+
+    def await_answers(self, process, count):
+        while self.status(DEMO)["done"] < count:
+            self.assertIsNone(process.poll(), "the job ended before it could be stopped")
+
+    def end_and_go_on(self, number, spill):
+        process = self.start_job(DEMO, *self.OPTIONS, "always")
+        self.await_answers(process, 2)
+        process.send_signal(number)
+        process.communicate(timeout=TIMEOUT_S)
+        status = self.status(DEMO)
+        self.assertLess(status["done"], 8)
+        self.assertGreaterEqual(status["in_flight"], 3)
+        stats = self.batch(DEMO, *self.OPTIONS, spill, "--stats", "json").stats()
+        self.assertTrue(stats["kv_spilled"])
+        return stats["positions_resumed"]
+
+    def test_what_is_on_the_drive_is_used_though_documents_are_done_by_now(self):
+        self.ask_for_some_short_answers()
+        expected = self.fresh(DEMO, *SLOW)
+        # Of two documents at least, two blocks of each.
+        for number, spill in ((signal.SIGKILL, "always"), (signal.SIGINT, "auto")):
+            self.output.unlink(missing_ok=True)
+            self.assertGreaterEqual(self.end_and_go_on(number, spill), 2 * 2 * 32, number)
+            self.assertEqual(self.answers(), expected)
+
+    def test_a_job_without_its_spill_computes_what_was_in_it(self):
+        self.ask_for_some_short_answers()
+        process = self.start_job(DEMO, *self.OPTIONS, "always")
+        self.await_answers(process, 2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT_S)
+        (self.job_folder / "kv").unlink()
+        stats = self.batch(DEMO, *self.OPTIONS, "always", "--stats", "json").stats()
+        self.assertEqual(stats["positions_resumed"], 0)
+        self.assertEqual(self.answers(), self.fresh(DEMO, *SLOW))
 
 
 class InterruptTest(ResumeTest):
@@ -215,6 +264,10 @@ class RefusalTest(ResumeTest):
                 self.output.write_bytes(whole[:cut] + tail)
                 self.assertEqual(self.finish(self.tiny_model()), expected, cut)
                 self.assertEqual(self.output.read_bytes()[:last], whole[:last])
+        loud = [option for option in self.command(self.tiny_model()) if option != "--quiet"]
+        self.output.write_bytes(whole[: last + 100])
+        self.assertIn("cut 100 bytes that a crash left behind the last whole answer\n", self.succeed(*loud).err)
+        self.assertNotIn("cut", self.succeed(*loud).err)
 
     def test_a_journal_that_is_damaged_is_refused_and_without_it_nothing_is_lost(self):
         self.ask(slow_requests())

@@ -105,6 +105,9 @@ class FailingFiles final : public DurableFiles {
   std::atomic<int> fail_next_write{0};  // counted from 1
 
   absl::StatusOr<bool> Exists(const std::string& path) override { return files_->Exists(path); }
+  absl::StatusOr<std::unique_ptr<const DurableFile>> OpenRead(const std::string& path) override {
+    return files_->OpenRead(path);
+  }
   absl::StatusOr<std::unique_ptr<DurableFile>> OpenAppend(const std::string& path) override {
     return files_->OpenAppend(path);
   }
@@ -117,6 +120,7 @@ class FailingFiles final : public DurableFiles {
   absl::Status Remove(const std::string& path) override { return files_->Remove(path); }
   absl::Status SyncFolder(const std::string& path) override { return files_->SyncFolder(path); }
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return files_->Lock(path); }
+  absl::StatusOr<bool> IsLocked(const std::string& path) override { return files_->IsLocked(path); }
 
  private:
   class File final : public DurableFile {

@@ -148,6 +148,12 @@ absl::StatusOr<bool> CrashingFiles::Exists(const std::string& path) {
   return host_->Exists(path);
 }
 
+absl::StatusOr<std::unique_ptr<const DurableFile>> CrashingFiles::OpenRead(const std::string& path) {
+  MutexLock lock(&mutex_);
+  if (out_) return PowerIsOut();
+  return host_->OpenRead(path);
+}
+
 absl::StatusOr<std::unique_ptr<DurableFile>> CrashingFiles::OpenAppend(const std::string& path) {
   return Open(path, false, 0);
 }
@@ -229,6 +235,12 @@ absl::StatusOr<std::unique_ptr<FileLock>> CrashingFiles::Lock(const std::string&
   MutexLock lock(&mutex_);
   if (out_) return PowerIsOut();
   return host_->Lock(path);
+}
+
+absl::StatusOr<bool> CrashingFiles::IsLocked(const std::string& path) {
+  MutexLock lock(&mutex_);
+  if (out_) return PowerIsOut();
+  return host_->IsLocked(path);
 }
 
 // False, and nothing is changed, when what it builds on has not happened.

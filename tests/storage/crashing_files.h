@@ -45,6 +45,7 @@ class CrashingFiles : public DurableFiles {
   void Crash(uint64_t seed);
 
   absl::StatusOr<bool> Exists(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<const DurableFile>> OpenRead(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<DurableFile>> OpenAppend(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<DurableFile>> OpenBlocks(const std::string& path, uint64_t bytes) override;
   absl::Status CreateFolder(const std::string& path) override;
@@ -52,6 +53,7 @@ class CrashingFiles : public DurableFiles {
   absl::Status Remove(const std::string& path) override;
   absl::Status SyncFolder(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
+  absl::StatusOr<bool> IsLocked(const std::string& path) override;
 
  private:
   friend class CrashingFile;

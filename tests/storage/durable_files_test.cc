@@ -4,11 +4,15 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/aligned_buffer.h"
@@ -176,6 +180,69 @@ TEST_CASE("a lock is held by one at a time and is free again when given back") {
   CHECK(Says(second.status(), "another process holds " + path));
   first->reset();
   CHECK(files->Lock(path).ok());
+}
+
+TEST_CASE("whether a lock is held can be asked without holding it, also of a file that may not be written") {
+  const ScratchFolder folder;
+  const auto files = HostFiles(), others = HostFiles();
+  const std::string path = folder.Path("lock");
+  CHECK_FALSE(*files->IsLocked(path));
+  CHECK(folder.empty());
+  auto lock = files->Lock(path);
+  REQUIRE(lock.ok());
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+  CHECK(*files->IsLocked(path));
+  CHECK(*others->IsLocked(path));
+  // Asking has not given it back.
+  CHECK(*files->IsLocked(path));
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  CHECK_FALSE(files->Lock(path).ok());
+  lock->reset();
+  CHECK_FALSE(*files->IsLocked(path));
+  CHECK_FALSE(*files->IsLocked(folder.Path("none/lock")));
+}
+
+TEST_CASE("a lock is seen by other processes, and asking is never in the way of one that takes it") {
+  const ScratchFolder folder;
+  const auto files = HostFiles();
+  const std::string path = folder.Path("lock");
+  auto lock = files->Lock(path);
+  REQUIRE(lock.ok());
+  const auto asked_by_child = [&] {
+    const pid_t child = fork();
+    if (child == 0) _exit(*HostFiles()->IsLocked(path) ? 7 : 8);
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    return WEXITSTATUS(status);
+  };
+  CHECK(asked_by_child() == 7);
+  lock->reset();
+  CHECK(asked_by_child() == 8);
+  std::atomic<bool> done{false};
+  std::atomic<int> asked{0};
+  std::thread asking([&] {
+    for (; !done; ++asked) (void)HostFiles()->IsLocked(path).ok();
+  });
+  int refused = 0;
+  for (int i = 0; i < 2000 || asked < 100; ++i) refused += files->Lock(path).ok() ? 0 : 1;
+  done = true;
+  asking.join();
+  CHECK(refused == 0);
+}
+
+TEST_CASE("a file that is opened to be read must be there, and stays as it is") {
+  const ScratchFolder folder;
+  const auto files = HostFiles();
+  const std::string path = folder.Path("log");
+  CHECK(absl::IsNotFound(files->OpenRead(path).status()));
+  CHECK(folder.empty());
+  REQUIRE(AppendOrDie(files.get(), path)->Append("sound").ok());
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+  const auto file = files->OpenRead(path);
+  REQUIRE(file.ok());
+  CHECK((*file)->size_bytes() == 5);
+  CHECK(*(*file)->ReadAt(1, 10) == "ound");
+  CHECK(Says(files->OpenRead("/dev/null").status(), "/dev/null is not an ordinary file"));
 }
 
 TEST_CASE("a lock whose file was removed by its holder does not let two in") {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -20,6 +21,8 @@ class MemoryFiles : public DurableFiles {
   std::map<std::string, std::shared_ptr<std::string>> files;
   uint64_t space_bytes = std::numeric_limits<uint64_t>::max();  // that appends may still take
   bool sync_fails = false;
+  bool folder_sync_fails = false;
+  std::function<void()> on_sync;  // a file's, before it is done
   bool truncate_fails = false;
 
   std::string& bytes(const std::string& path) {
@@ -29,6 +32,10 @@ class MemoryFiles : public DurableFiles {
   }
 
   absl::StatusOr<bool> Exists(const std::string& path) override { return files.count(path) != 0; }
+  absl::StatusOr<std::unique_ptr<const DurableFile>> OpenRead(const std::string& path) override {
+    if (files.count(path) == 0) return absl::NotFoundError(path);
+    return std::make_unique<const File>(this, files[path]);
+  }
   absl::StatusOr<std::unique_ptr<DurableFile>> OpenAppend(const std::string& path) override {
     bytes(path);
     return std::make_unique<File>(this, files[path]);
@@ -48,8 +55,11 @@ class MemoryFiles : public DurableFiles {
     files.erase(path);
     return absl::OkStatus();
   }
-  absl::Status SyncFolder(const std::string&) override { return absl::OkStatus(); }
+  absl::Status SyncFolder(const std::string&) override {
+    return folder_sync_fails ? absl::UnavailableError("the folder is broken") : absl::OkStatus();
+  }
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string&) override { return std::make_unique<FileLock>(); }
+  absl::StatusOr<bool> IsLocked(const std::string&) override { return false; }
 
  private:
   class File : public DurableFile {
@@ -76,6 +86,7 @@ class MemoryFiles : public DurableFiles {
       return absl::OkStatus();
     }
     absl::Status Sync() override {
+      if (disk_->on_sync) disk_->on_sync();
       return disk_->sync_fails ? absl::UnavailableError("the disk is broken") : absl::OkStatus();
     }
 

@@ -314,8 +314,8 @@ TEST_CASE("nesting and floods of values are refused within bounds") {
 }
 
 TEST_CASE("a line that is too long to be held says so") {
-  CheckRefused("", "", "the line is longer than 64 MiB");
-  CheckRefused(std::string((64 << 20) + 1, ' '), "", "the line is longer than 64 MiB");
+  CheckRefused("", "", "the line is longer than 16 MiB");
+  CheckRefused(std::string((16 << 20) + 1, ' '), "", "the line is longer than 16 MiB");
 }
 
 TEST_CASE("what is shown of a long value ends at a character") {

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <utility>
@@ -19,8 +21,9 @@ namespace {
 constexpr char kPath[] = "out.jsonl.job/journal";
 const JobIdentity kJob = {{"the input file", "1234 bytes, 89ab"}, {"--kv", "f16"}};
 
-std::unique_ptr<Journal> OpenOrDie(DurableFiles* files, const std::string& path = kPath) {
-  auto journal = Journal::Open(files, path, kJob);
+std::unique_ptr<Journal> OpenOrDie(DurableFiles* files, const std::string& path = kPath,
+                                   uint64_t rewrite_bytes = Journal::kRewriteBytes) {
+  auto journal = Journal::Open(files, path, kJob, rewrite_bytes);
   REQUIRE_MESSAGE(journal.ok(), journal.status().ToString());
   return *std::move(journal);
 }
@@ -77,12 +80,12 @@ constexpr char kAfterAll[] =
     "line 1099511627776 seed 18446744073709551615 12/-0.5,12/-0.5,90/-1.25\n";
 
 // What is in flight after each number of steps.
-std::vector<std::string> States() {
+std::vector<std::string> States(size_t rounds = 1) {
   std::vector<std::string> states;
-  for (size_t count = 0; count <= kSteps.size(); ++count) {
+  for (size_t count = 0; count <= rounds * kSteps.size(); ++count) {
     MemoryFiles files;
     const auto journal = OpenOrDie(&files);
-    for (size_t i = 0; i < count; ++i) REQUIRE(kSteps[i](journal.get()).ok());
+    for (size_t i = 0; i < count; ++i) REQUIRE(kSteps[i % kSteps.size()](journal.get()).ok());
     REQUIRE(journal->Sync().ok());
     states.push_back(Told((*Journal::Inspect(&files, kPath))->in_flight()));
   }
@@ -104,7 +107,6 @@ TEST_CASE("what was begun and is not done is found again with its tokens and blo
   }
   const auto journal = OpenOrDie(&files);
   CHECK(journal->identity() == kJob);
-  CHECK(journal->dropped_bytes() == 0);
   CHECK(Told(journal->in_flight()) == kAfterAll);
   CHECK(States()[3] == kAfterThird);
   const std::string with_blocks = States()[6];
@@ -132,6 +134,38 @@ TEST_CASE("opening rewrites a journal without what is done, and it can be opened
     REQUIRE(journal->Sync().ok());
   }
   CHECK(files.files.size() == 1);
+}
+
+TEST_CASE("how the spill is laid out is told over and over, and blocks of another layout are forgotten") {
+  MemoryFiles files;
+  {
+    const auto journal = OpenOrDie(&files);
+    CHECK(journal->spill_places().blocks == 0);
+    REQUIRE(journal->SpillLayout({70, 8192, 4}).ok());
+    for (const uint64_t line : {3, 4}) REQUIRE(journal->Begin(line, 7).ok());
+    REQUIRE(journal->Spill(3, {{5, 6}, {7, 8}}).ok());
+    REQUIRE(journal->Sync().ok());
+  }
+  for (int i = 0; i < 3; ++i) {
+    const auto journal = OpenOrDie(&files);
+    CHECK(journal->spill_places().blocks == 70);
+    CHECK(journal->spill_places().block_bytes == 8192);
+    CHECK(journal->spill_places().sequences == 4);
+    CHECK(Told(journal->in_flight()) == "line 3 seed 7 b5/6 b7/8\nline 4 seed 7\n");
+    REQUIRE(journal->SpillLayout({70, 8192, 4}).ok());
+    CHECK(journal->in_flight().at(3).blocks.size() == 2);
+  }
+  {
+    const auto journal = OpenOrDie(&files);
+    REQUIRE(journal->SpillLayout({71, 8192, 5}).ok());
+    CHECK(Told(journal->in_flight()) == "line 3 seed 7\nline 4 seed 7\n");
+    REQUIRE(journal->Spill(4, {{1, 2}}).ok());
+    REQUIRE(journal->SpillLayout({71, 8192, 6}).ok());
+    REQUIRE(journal->Sync().ok());
+  }
+  const auto journal = OpenOrDie(&files);
+  CHECK(journal->spill_places().sequences == 6);
+  CHECK(Told(journal->in_flight()) == "line 3 seed 7\nline 4 seed 7 b1/2\n");
 }
 
 TEST_CASE("long answers are rewritten whole") {
@@ -186,11 +220,10 @@ TEST_CASE("inspecting changes nothing and says what is there") {
   const auto journal = Journal::Inspect(&files, kPath);
   REQUIRE(journal.ok());
   CHECK((*journal)->identity() == kJob);
-  CHECK((*journal)->dropped_bytes() == 4);
   CHECK(Told((*journal)->in_flight()) == kAfterAll);
   CHECK(files.bytes(kPath) == whole + "torn");
-  CHECK(OpenOrDie(&files)->dropped_bytes() == 4);
-  CHECK(OpenOrDie(&files)->dropped_bytes() == 0);
+  OpenOrDie(&files);
+  CHECK(files.bytes(kPath).find("torn") == std::string::npos);
 }
 
 TEST_CASE("a journal torn at any length or with any byte flipped tells a state it had, or is refused with the cure") {
@@ -260,6 +293,8 @@ TEST_CASE("records that check but make no sense are refused with their place") {
   says(3, line.substr(1), "its record of tokens cannot be read");
   says(3, line + std::string(12, '\0'), "it goes on with line 5, which was not begun");
   says(4, line, "it goes on with line 5, which was not begun");
+  says(6, line + line, "its record of the spill cannot be read");
+  says(6, line + line + line + "x", "its record of the spill cannot be read");
   says(9, "", "damaged at offset 96: it has a record of type 9");
 }
 
@@ -284,17 +319,141 @@ TEST_CASE("a disk too full to rewrite the journal leaves it as it was") {
   CHECK(Told(OpenOrDie(&files)->in_flight()) == kAfterAll);
 }
 
+// Tells of `rounds` documents, each done when the next begins, beside one that
+// goes on, and syncs after each; returns the largest size the file had.
+size_t TellRounds(int rounds, MemoryFiles* files, Journal* journal) {
+  size_t largest_bytes = 0;
+  REQUIRE(journal->Begin(1, 2).ok());
+  for (int i = 0; i < rounds; ++i) {
+    const uint64_t line = static_cast<uint64_t>(i) + 10;
+    const ChosenToken token{i, -1, {{i, -1}, {5, -2}}};
+    REQUIRE(journal->Begin(line, line).ok());
+    REQUIRE(journal->Choose({{line, &token}, {1, &token}, {line, &token}}).ok());
+    REQUIRE(journal->Spill(line, {{1, 2}, {3, 4}}).ok());
+    if (i % 100 == 0) REQUIRE(journal->Spill(1, {{static_cast<uint32_t>(i), 7}}).ok());
+    if (i > 0) REQUIRE(journal->Done(line - 1).ok());
+    REQUIRE(journal->Sync().ok());
+    largest_bytes = std::max(largest_bytes, files->bytes(kPath).size());
+  }
+  return largest_bytes;
+}
+
+TEST_CASE("a journal that grows is rewritten with what is in flight, and no larger than that asks for") {
+  MemoryFiles whole_files, files;
+  const auto whole = OpenOrDie(&whole_files);
+  const auto journal = OpenOrDie(&files, kPath, 10000);
+  REQUIRE(whole->SpillLayout({100, 4096, 3}).ok());
+  REQUIRE(journal->SpillLayout({100, 4096, 3}).ok());
+  CHECK(TellRounds(400, &whole_files, whole.get()) > 100000);
+  // 400 tokens of 36 bytes stay: 4 times that, and what is told in one round.
+  CHECK(TellRounds(400, &files, journal.get()) < 70000);
+  const auto told = Journal::Inspect(&files, kPath);
+  REQUIRE(told.ok());
+  CHECK((*told)->identity() == kJob);
+  CHECK((*told)->spill_places().blocks == 100);
+  CHECK((*told)->in_flight().size() == 2);
+  CHECK((*told)->in_flight().at(1).tokens.size() == 400);
+  CHECK((*told)->in_flight().at(1).blocks.size() == 4);
+  CHECK((Told((*told)->in_flight()) == Told((*Journal::Inspect(&whole_files, kPath))->in_flight())));
+  CHECK(files.files.size() == 1);
+}
+
+TEST_CASE("what waits for its document since the journal was opened is still there when it is rewritten") {
+  MemoryFiles files;
+  WholeJournal(&files);
+  const auto journal = OpenOrDie(&files, kPath, 1000);
+  journal->in_flight().clear();  // taken
+  CHECK(TellRounds(100, &files, journal.get()) < 20000);
+  const auto told = Journal::Inspect(&files, kPath);
+  REQUIRE(told.ok());
+  CHECK(Told((*told)->in_flight()).find("line 4 seed 99\n") != std::string::npos);
+  CHECK((*told)->in_flight().at(uint64_t{1} << 40).tokens.size() == 1);
+}
+
+TEST_CASE("of all layouts of the spill a journal keeps the last, and blocks that lie so") {
+  MemoryFiles files;
+  const auto open_with = [&](uint64_t sequences, uint64_t blocks) {
+    const auto journal = OpenOrDie(&files);
+    REQUIRE(journal->SpillLayout({blocks, 4096, sequences}).ok());
+    if (journal->in_flight().empty()) REQUIRE(journal->Begin(1, 2).ok());
+    REQUIRE(journal->Spill(1, {{static_cast<uint32_t>(sequences), 7}}).ok());
+    REQUIRE(journal->Sync().ok());
+    return files.bytes(kPath).size();
+  };
+  open_with(1, 100);
+  const size_t bytes = open_with(2, 200);
+  for (uint64_t i = 3; i < 30; ++i) CHECK(open_with(i, 100 * i) == bytes);
+  // The same layout: what was told of it stays.
+  open_with(50, 2900);
+  const auto journal = OpenOrDie(&files);
+  CHECK(Told(journal->in_flight()) == "line 1 seed 2 b29/7 b50/7\n");
+  CHECK(journal->spill_places().blocks == 2900);
+  CHECK(journal->spill_places().sequences == 50);
+  CHECK(Told(OpenOrDie(&files)->in_flight()) == "line 1 seed 2 b29/7 b50/7\n");
+}
+
+TEST_CASE("a journal that cannot be rewritten goes on as it is, and is tried again when it has doubled") {
+  MemoryFiles files;
+  const auto journal = OpenOrDie(&files, kPath, 1000);
+  const auto tell = [&](uint64_t line) {
+    REQUIRE(journal->Begin(line, line).ok());
+    REQUIRE(journal->Done(line).ok());
+    return journal->Sync();
+  };
+  uint64_t line = 0;
+  while (files.bytes(kPath).size() < 900) REQUIRE(tell(++line).ok());
+  REQUIRE(journal->Begin(5000, 5).ok());
+  files.space_bytes = 200;
+  REQUIRE(tell(++line).ok());
+  CHECK(files.bytes(kPath).size() > 1000);
+  CHECK(files.files.size() == 1);
+  files.space_bytes = 1 << 20;
+  size_t largest_bytes = 0;
+  for (; line < 100; largest_bytes = std::max(largest_bytes, files.bytes(kPath).size())) REQUIRE(tell(++line).ok());
+  CHECK(largest_bytes > 2000);
+  CHECK(largest_bytes < 3000);
+  CHECK(OpenOrDie(&files)->in_flight().count(5000) == 1);
+}
+
+TEST_CASE("a new log whose name may not last ends the journal: the old one is gone") {
+  MemoryFiles files;
+  const auto journal = OpenOrDie(&files, kPath, 1000);
+  files.folder_sync_fails = true;
+  absl::Status status;
+  for (uint64_t line = 1; line < 100 && status.ok(); ++line) {
+    REQUIRE(journal->Begin(line, line).ok());
+    REQUIRE(journal->Done(line).ok());
+    status = journal->Sync();
+  }
+  CHECK(absl::IsUnavailable(status));
+  files.folder_sync_fails = false;
+  CHECK_FALSE(journal->Sync().ok());
+  CHECK_FALSE(journal->Begin(1, 1).ok());
+  CHECK(OpenOrDie(&files)->in_flight().empty());
+}
+
+TEST_CASE("a log that does not read back whole is not replaced by less") {
+  MemoryFiles files;
+  const auto journal = OpenOrDie(&files, kPath, 1000);
+  for (uint64_t line = 1; line <= 30; ++line) REQUIRE(journal->Begin(line, line).ok());
+  files.on_sync = [&] { files.bytes(kPath).back() ^= 1; };
+  REQUIRE(journal->Sync().ok());
+  CHECK(files.bytes(kPath).size() > 1000);
+  CHECK(files.files.size() == 1);
+  CHECK((*Journal::Inspect(&files, kPath))->in_flight().size() == 29);
+}
+
 struct Progress {
   size_t begun = 0;   // steps
   size_t synced = 0;  // of them
 };
 
-Progress RunSteps(Journal* journal) {
+Progress RunSteps(Journal* journal, size_t rounds) {
   Progress progress;
-  for (const Step step : kSteps) {
+  for (size_t i = 0; i < rounds * kSteps.size(); ++i) {
     ++progress.begun;
-    if (!step(journal).ok()) return progress;
-    if (step == kSteps[3] || step == kSteps[7] || step == kSteps[11]) progress.synced = progress.begun;
+    if (!kSteps[i % kSteps.size()](journal).ok()) return progress;
+    if (i % 4 == 3) progress.synced = progress.begun;
   }
   return progress;
 }
@@ -306,9 +465,16 @@ bool IsStateBetween(const std::vector<std::string>& states, const Progress& prog
   return false;
 }
 
-TEST_CASE("after power cuts at any change, also while opening again, a journal tells a state it had") {
-  const std::vector<std::string> states = States();
-  int crashes = 0, behind = 0;
+// What the crashes have met.
+struct Met {
+  int crashes = 0;
+  int behind = 0;       // by steps that were not synced
+  int in_rewrites = 0;  // of a journal that had been told something
+};
+
+Met CrashAtEveryChange(size_t rounds, uint64_t rewrite_bytes) {
+  const std::vector<std::string> states = States(rounds);
+  Met met;
   bool finished = false;
   for (uint64_t at = 1; !finished; ++at) {
     for (uint64_t seed = 0; seed < 60; ++seed) {
@@ -319,10 +485,11 @@ TEST_CASE("after power cuts at any change, also while opening again, a journal t
       files.CrashAt(at);
       Progress progress;
       {
-        auto journal = Journal::Open(&files, path, kJob);
-        if (journal.ok()) progress = RunSteps(journal->get());
+        auto journal = Journal::Open(&files, path, kJob, rewrite_bytes);
+        if (journal.ok()) progress = RunSteps(journal->get(), rounds);
       }
       finished = !files.power_is_out();
+      met.in_rewrites += progress.begun > 0 && std::filesystem::exists(path + ".new");
       files.Crash(seed);
       files.CrashAt(1 + seed % 8);
       (void)Journal::Open(&files, path, kJob).ok();
@@ -331,12 +498,25 @@ TEST_CASE("after power cuts at any change, also while opening again, a journal t
       REQUIRE_MESSAGE(journal.ok(), journal.status().ToString());
       const std::string told = Told((*journal)->in_flight());
       CHECK_MESSAGE(IsStateBetween(states, progress, told), "change " << at << ", seed " << seed << ": " << told);
-      behind += told != states[progress.begun] ? 1 : 0;
-      ++crashes;
+      met.behind += told != states[progress.begun];
+      ++met.crashes;
     }
   }
-  CHECK(crashes > 500);
-  CHECK(behind > 50);
+  return met;
+}
+
+TEST_CASE("after power cuts at any change, also while opening again, a journal tells a state it had") {
+  const Met met = CrashAtEveryChange(1, Journal::kRewriteBytes);
+  CHECK(met.crashes > 500);
+  CHECK(met.behind > 50);
+  CHECK(met.in_rewrites == 0);
+}
+
+TEST_CASE("so does one that is rewritten between") {
+  const Met met = CrashAtEveryChange(3, 0);
+  CHECK(met.crashes > 1500);
+  CHECK(met.behind > 50);
+  CHECK(met.in_rewrites > 300);
 }
 
 }  // namespace

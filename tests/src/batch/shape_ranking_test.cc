@@ -108,5 +108,46 @@ TEST_CASE("no document at all still makes a shape") {
   CHECK(shapes[0].held_bytes == 0);
 }
 
+constexpr KeptSpill kKept{8, 40};
+
+std::vector<SequenceShape> Resumed(const std::vector<DocumentNeed>& documents, int most,
+                                   const KeptSpill& kept = kKept) {
+  return RankShapes(Sparse(), documents, most, SpillUse::kWhereItPays, kept);
+}
+
+bool IsKept(const SequenceShape& shape) { return shape.spilled && shape.kv_blocks == kKept.blocks; }
+
+TEST_CASE("a spill with keys of documents that go on is gone on with, whatever is left of the job") {
+  // Those that are left may be the long ones: they wait for blocks as they did.
+  for (const int64_t blocks : {3, 4, 7, 40}) {
+    const std::vector<SequenceShape> shapes = Resumed(Alike(16, blocks, 1), 8);
+    CHECK(shapes.size() == 9);
+    CHECK(IsKept(shapes[0]));
+    CHECK(shapes[0].sequences == 8);
+    CHECK(shapes[0].held_bytes == 8);
+  }
+  // Few are left, or allowed.
+  const std::vector<SequenceShape> few = Resumed(Alike(3, 4, 1), 3);
+  CHECK(IsKept(few[0]));
+  CHECK(few[0].sequences == 3);
+  // Or a few more.
+  const std::vector<SequenceShape> more = Resumed(Alike(15, 4, 1), 15);
+  CHECK(IsKept(more[0]));
+  CHECK(more[0].sequences == 8);
+}
+
+TEST_CASE("a spill that would hold the job back is given up") {
+  CHECK(Resumed(Alike(16, 4, 1), 8, {}).size() == 8);
+  // The largest document has no room in it.
+  CHECK(Resumed(Alike(16, 41, 1), 8).size() == 8);
+  // For twice as many documents it is worth computing some again, if there is memory for them.
+  const std::vector<SequenceShape> twice = Resumed(Alike(16, 4, 1), 16);
+  REQUIRE(twice.size() == 11);
+  CHECK(twice[0].sequences == 16);
+  CHECK(twice[1].sequences == 16);
+  CHECK(IsKept(twice[2]));
+  CHECK(RankShapes(Sparse(), Alike(16, 4, 1), 8, SpillUse::kNever, kKept).size() == 4);
+}
+
 }  // namespace
 }  // namespace sluice

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "tests/scratch_folder.h"
+#include "tests/storage/largest_allocation.h"
 #include "tests/test_data.h"
 
 namespace sluice {
@@ -139,6 +141,40 @@ TEST_CASE("a file cut short anywhere, or with a byte changed in its head, is ref
     broken[i] = static_cast<char>(broken[i] ^ (1 << i % 8));
     Write(folder.Path("s"), broken);
     REQUIRE_FALSE(Session::Open(folder.Path("s"), kIdentity).ok());
+  }
+}
+
+// Claims `tokens` and is as long as such a file would be, but takes no space.
+void WriteSparse(const std::string& path, uint64_t tokens) {
+  SaveAt(path);
+  std::string head = ReadFileToString(path).substr(0, 96);
+  std::memcpy(head.data() + 40, &tokens, sizeof(tokens));
+  Write(path, head);
+  const uint64_t blocks = (tokens + 31) / 32, page = 4096;
+  const uint64_t data = (96 + tokens * 8 + blocks * 8 + page - 1) / page * page;
+  std::filesystem::resize_file(path, data + kLayers * blocks * page);
+}
+
+TEST_CASE("no more of a file that claims to be long is read than it takes to see that it is another's") {
+  if (!CountsAllocations()) return;
+  const ScratchFolder folder;
+  const std::string path = folder.Path("s");
+  WriteSparse(path, 1 << 20);
+  ResetLargestAllocation();
+  const absl::Status own = Session::Open(path, kIdentity).status();
+  CHECK(absl::StrContains(own.message(), "its header does not check"));
+  CHECK(LargestAllocationBytes() > 8 << 20);
+  ResetLargestAllocation();
+  const absl::Status other = Session::Open(path, {1, "portable", KvType::kF16, kLayers, kWidth}).status();
+  CHECK(absl::StrContains(other.message(), "was made with another model"));
+  CHECK(LargestAllocationBytes() < 1 << 20);
+  for (const uint64_t tokens : {(uint64_t{1} << 24) + 1, ~uint64_t{0}}) {
+    SaveAt(folder.Path("t"));
+    std::string bytes = ReadFileToString(folder.Path("t"));
+    std::memcpy(bytes.data() + 40, &tokens, sizeof(tokens));
+    Write(folder.Path("t"), bytes);
+    CHECK(absl::StrContains(Session::Open(folder.Path("t"), kIdentity).status().message(), "makes no sense"));
+    std::filesystem::remove(folder.Path("t"));
   }
 }
 

@@ -398,6 +398,16 @@ TEST_CASE("another process adopts sound blocks, shared ones too, and refuses the
   }
   std::vector<int32_t> ids = {blocks[0].block, blocks[1].block};
   {
+    // Those who come first leave them to whom they are for.
+    Rig rig(folder.Path("spill"), shape);
+    for (const int32_t id : ids) rig->TakeLast(id);
+    REQUIRE(rig->Reserve(0, 200));
+    REQUIRE(rig->Reserve(1, 200));
+    CHECK(rig->blocks(1)[0] > ids[1]);
+    REQUIRE(rig->VerifySpill(blocks).ok());
+    CHECK(rig->Adopt(2, 200, ids));
+  }
+  {
     Rig rig(folder.Path("spill"), shape);
     CHECK_FALSE(rig->Adopt(2, 200, ids));  // not known to be sound
     REQUIRE(rig->VerifySpill(blocks).ok());
