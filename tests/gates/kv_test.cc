@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "tests/gates/harness.h"
 #include "tests/scratch_folder.h"
+#include "tests/storage/failing_file.h"
 #include "tests/test_data.h"
 
 namespace sluice {
@@ -113,7 +114,7 @@ class FailingFiles final : public DurableFiles {
   }
   absl::StatusOr<std::unique_ptr<DurableFile>> OpenBlocks(const std::string& path, uint64_t bytes) override {
     ASSIGN_OR_RETURN(std::unique_ptr<DurableFile> file, files_->OpenBlocks(path, bytes));
-    return std::unique_ptr<DurableFile>(new File(std::move(file), &fail_next_write));
+    return std::unique_ptr<DurableFile>(new FailingFile(std::move(file), &fail_next_write));
   }
   absl::Status CreateFolder(const std::string& path) override { return files_->CreateFolder(path); }
   absl::Status Rename(const std::string& from, const std::string& to) override { return files_->Rename(from, to); }
@@ -123,27 +124,6 @@ class FailingFiles final : public DurableFiles {
   absl::StatusOr<bool> IsLocked(const std::string& path) override { return files_->IsLocked(path); }
 
  private:
-  class File final : public DurableFile {
-   public:
-    File(std::unique_ptr<DurableFile> file, std::atomic<int>* writes_left)
-        : file_(std::move(file)), writes_left_(writes_left) {}
-    uint64_t size_bytes() const override { return file_->size_bytes(); }
-    absl::Status Append(absl::string_view bytes) override { return file_->Append(bytes); }
-    absl::Status WriteAt(uint64_t offset, absl::Span<const uint8_t> bytes) override {
-      if ((*writes_left_)-- == 1) return absl::ResourceExhaustedError("no space left");
-      return file_->WriteAt(offset, bytes);
-    }
-    absl::StatusOr<std::string> ReadAt(uint64_t offset, uint64_t bytes) const override {
-      return file_->ReadAt(offset, bytes);
-    }
-    absl::Status Truncate(uint64_t bytes) override { return file_->Truncate(bytes); }
-    absl::Status Sync() override { return file_->Sync(); }
-
-   private:
-    const std::unique_ptr<DurableFile> file_;
-    std::atomic<int>* const writes_left_;
-  };
-
   const std::unique_ptr<DurableFiles> files_ = HostFiles();
 };
 

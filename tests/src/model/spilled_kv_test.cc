@@ -16,6 +16,7 @@
 #include "storage/faulty_block_reader.h"
 #include "tests/scratch_folder.h"
 #include "tests/src/model/tiny_model.h"
+#include "tests/storage/failing_file.h"
 
 namespace sluice {
 namespace {
@@ -25,29 +26,6 @@ constexpr int kSequences = 6;
 constexpr int64_t kWidth = 45;
 constexpr int64_t kContext = 300;
 constexpr int kAllIsWell = kLayers + 1;
-
-// Writes that fail when they are told to.
-class FailingFile final : public DurableFile {
- public:
-  // The *writes_left-th write from now on fails.
-  FailingFile(std::unique_ptr<DurableFile> file, int* writes_left)
-      : file_(std::move(file)), writes_left_(writes_left) {}
-  uint64_t size_bytes() const override { return file_->size_bytes(); }
-  absl::Status Append(absl::string_view bytes) override { return file_->Append(bytes); }
-  absl::Status WriteAt(uint64_t offset, absl::Span<const uint8_t> bytes) override {
-    if ((*writes_left_)-- == 1) return absl::ResourceExhaustedError("no space left");
-    return file_->WriteAt(offset, bytes);
-  }
-  absl::StatusOr<std::string> ReadAt(uint64_t offset, uint64_t bytes) const override {
-    return file_->ReadAt(offset, bytes);
-  }
-  absl::Status Truncate(uint64_t bytes) override { return file_->Truncate(bytes); }
-  absl::Status Sync() override { return file_->Sync(); }
-
- private:
-  const std::unique_ptr<DurableFile> file_;
-  int* const writes_left_;
-};
 
 // A spilled cache with its file and its reader.
 class Rig {
@@ -75,7 +53,7 @@ class Rig {
   FaultyBlockReader& reader() { return *reader_; }
 
   std::atomic<bool> stop{false};
-  int fail_next_write = 0;  // counted from 1
+  std::atomic<int> fail_next_write{0};  // counted from 1
 
  private:
   std::unique_ptr<RecordLoader> loader_;
