@@ -257,11 +257,7 @@ class Host : public DurableFiles {
     const absl::StatusOr<Descriptor> fd = OpenWith(O_RDONLY, path);
     if (absl::IsNotFound(fd.status())) return false;
     RETURN_IF_ERROR(fd.status());
-    struct flock wish = {};
-    wish.l_type = F_WRLCK;
-    wish.l_whence = SEEK_SET;
-    if (fcntl(fd->get(), F_GETLK, &wish) != 0) return FileError("ask for the lock of", path);
-    return wish.l_type != F_UNLCK;
+    return IsLockedByOther(fd->get(), path);
   }
 };
 

@@ -40,8 +40,10 @@ absl::Status SyncData(int fd, const std::string& path);
 // the file system can do that; content is kept.
 absl::Status ReserveSpace(int fd, uint64_t size_bytes, uint64_t bytes, const std::string& path);
 // Locks the whole file for this descriptor and its copies, false when another has
-// it. fcntl's F_GETLK shows the lock on every host without being in its way.
+// it.
 absl::StatusOr<bool> TryLock(int fd, const std::string& path);
+// Whether another descriptor holds that lock; asking is in nobody's way.
+absl::StatusOr<bool> IsLockedByOther(int fd, const std::string& path);
 // Asks for reads and writes past the page cache, or through it again. False where
 // the host or the file system cannot.
 bool BypassCache(int fd, bool bypass);

@@ -40,6 +40,14 @@ absl::StatusOr<bool> TryLock(int fd, const std::string& path) {
   return FileError("lock", path);
 }
 
+absl::StatusOr<bool> IsLockedByOther(int fd, const std::string& path) {
+  struct flock wish = {};
+  wish.l_type = F_WRLCK;
+  wish.l_whence = SEEK_SET;
+  if (fcntl(fd, F_GETLK, &wish) != 0) return FileError("ask for the lock of", path);
+  return wish.l_type != F_UNLCK;
+}
+
 bool BypassCache(int fd, bool bypass) {
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0) return false;

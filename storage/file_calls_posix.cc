@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <thread>
 
+#include "base/status.h"
 #include "storage/file_calls.h"
 
 namespace sluice {
@@ -33,14 +35,36 @@ absl::Status ReserveSpace(int fd, uint64_t size_bytes, uint64_t bytes, const std
   return FileError("resize", path);
 }
 
-// BSD's flock and fcntl keep one list of locks.
-absl::StatusOr<bool> TryLock(int fd, const std::string& path) {
+namespace {
+
+// True when `operation` was granted, false when another descriptor is in the way.
+absl::StatusOr<bool> Flock(int fd, int operation, const std::string& path) {
   int result = 0;
   do {
-    result = flock(fd, LOCK_EX | LOCK_NB);
+    result = flock(fd, operation | LOCK_NB);
   } while (result != 0 && errno == EINTR);
   if (result == 0) return true;
   return errno == EWOULDBLOCK ? absl::StatusOr<bool>(false) : FileError("lock", path);
+}
+
+}  // namespace
+
+// Who asks holds a shared lock for some microseconds: that is waited for.
+absl::StatusOr<bool> TryLock(int fd, const std::string& path) {
+  constexpr int kTries = 1000;
+  for (int i = 1; i < kTries; ++i) {
+    ASSIGN_OR_RETURN(const bool locked, Flock(fd, LOCK_EX, path));
+    if (locked) return true;
+    std::this_thread::yield();
+  }
+  return Flock(fd, LOCK_EX, path);
+}
+
+// flock has no other way to ask.
+absl::StatusOr<bool> IsLockedByOther(int fd, const std::string& path) {
+  ASSIGN_OR_RETURN(const bool shared, Flock(fd, LOCK_SH, path));
+  if (shared) flock(fd, LOCK_UN);
+  return !shared;
 }
 
 bool BypassCache([[maybe_unused]] int fd, [[maybe_unused]] bool bypass) {
