@@ -21,6 +21,9 @@ inline uint64_t SaturatingAdd(uint64_t a, uint64_t b) {
   return CheckedAdd(a, b, &sum) ? sum : std::numeric_limits<uint64_t>::max();
 }
 
+// The quotient, 0 when there is nothing to divide by.
+inline double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0.0; }
+
 // `alignment` is a power of two and `value + alignment` does not wrap.
 constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) { return (value + alignment - 1) & ~(alignment - 1); }
 constexpr uint64_t AlignDown(uint64_t value, uint64_t alignment) { return value & ~(alignment - 1); }

@@ -12,6 +12,8 @@ inline int64_t NowNs() {
       .count();
 }
 
+inline double SecondsOf(int64_t ns) { return static_cast<double>(ns) / 1e9; }
+
 }  // namespace sluice
 
 #endif  // SLUICE_BASE_CLOCK_H_

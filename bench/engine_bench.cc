@@ -3,8 +3,9 @@
 //   prompt/TOKENS      tokens/s of a prompt given at once, in sweeps as the plan grants them
 //   generate/CONTEXT   tokens/s of tokens generated one by one behind that many others
 //
-// usage: engine_bench MODEL RAM_GIB [benchmark flags]. A first prompt, not
-// counted, reads every expert; a budget that cannot hold them all is refused.
+// usage: engine_bench MODEL RAM_GIB [LONGEST_PROMPT] [benchmark flags]. A first
+// prompt of the longest kind (4096 tokens when not given), not counted, reads
+// every expert; a budget that cannot hold them all is refused.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 namespace sluice {
 namespace {
 
+constexpr int64_t kShortPrompt = 512;
 constexpr int64_t kLongestPrompt = 4096;
 constexpr int64_t kGenerated = 32;
 
@@ -51,16 +53,16 @@ absl::Status GenerateTokens(Engine* engine, int64_t position) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> LoadEverything(const std::string& path, uint64_t ram_bytes) {
+absl::StatusOr<std::unique_ptr<Engine>> LoadEverything(const std::string& path, uint64_t ram_bytes, int64_t longest) {
   EngineOptions options;
   options.ram_bytes = ram_bytes;
-  options.context = kLongestPrompt + kGenerated;
-  options.sweep_rows = kLongestPrompt;
+  options.context = longest + kGenerated;
+  options.sweep_rows = longest;
   ASSIGN_OR_RETURN(ModelFiles files, ModelFiles::Open(path));
   ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Create(std::move(files), options));
-  RETURN_IF_ERROR(FeedPrompt(engine.get(), kLongestPrompt));
+  RETURN_IF_ERROR(FeedPrompt(engine.get(), longest));
   const uint64_t before = engine->counters().io.bytes_read;
-  RETURN_IF_ERROR(FeedPrompt(engine.get(), 512));
+  RETURN_IF_ERROR(FeedPrompt(engine.get(), std::min(longest, kShortPrompt)));
   if (engine->counters().io.bytes_read - before > (uint64_t{64} << 20)) {
     return absl::InvalidArgumentError("the model does not fit into the budget: experts were read again");
   }
@@ -79,15 +81,17 @@ void Run(benchmark::State& state, int64_t tokens, const std::function<absl::Stat
       benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void RegisterAll(Engine* engine) {
-  for (int64_t tokens : {int64_t{512}, kLongestPrompt}) {
+void RegisterAll(Engine* engine, int64_t longest) {
+  for (int64_t tokens : {kShortPrompt, longest}) {
+    if (tokens > longest) continue;
     benchmark::RegisterBenchmark(
         ("prompt/" + std::to_string(tokens)).c_str(),
         [=](benchmark::State& state) { Run(state, tokens, [=] { return FeedPrompt(engine, tokens); }); })
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
   }
-  for (int64_t context : {int64_t{0}, int64_t{512}, kLongestPrompt}) {
+  for (int64_t context : {int64_t{0}, kShortPrompt, longest}) {
+    if (context > longest) continue;
     benchmark::RegisterBenchmark(
         ("generate/" + std::to_string(context)).c_str(),
         [=](benchmark::State& state) { Run(state, kGenerated, [=] { return GenerateTokens(engine, context); }); })
@@ -101,16 +105,17 @@ void RegisterAll(Engine* engine) {
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
-  if (argc != 3 || std::atoi(argv[2]) <= 0) {
-    std::fprintf(stderr, "usage: engine_bench MODEL RAM_GIB [benchmark flags]\n");
+  const int64_t longest = argc == 4 ? std::atoi(argv[3]) : sluice::kLongestPrompt;
+  if (argc < 3 || argc > 4 || std::atoi(argv[2]) <= 0 || longest <= 0) {
+    std::fprintf(stderr, "usage: engine_bench MODEL RAM_GIB [LONGEST_PROMPT] [benchmark flags]\n");
     return 2;
   }
-  const auto engine = sluice::LoadEverything(argv[1], static_cast<uint64_t>(std::atoi(argv[2])) << 30);
+  const auto engine = sluice::LoadEverything(argv[1], static_cast<uint64_t>(std::atoi(argv[2])) << 30, longest);
   if (!engine.ok()) {
     std::fprintf(stderr, "engine_bench: %s\n", std::string(engine.status().message()).c_str());
     return 1;
   }
-  sluice::RegisterAll(engine->get());
+  sluice::RegisterAll(engine->get(), longest);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

@@ -8,9 +8,9 @@
 namespace sluice {
 
 FaultyBlockReader::FaultyBlockReader(std::unique_ptr<BlockReader> reader, const FaultScript& script)
-    : reader_(std::move(reader)), script_(script), random_(script.seed) {
-  held_.reserve(reader_->capacity());
-  arrivals_.resize(reader_->capacity());
+    : ForwardingBlockReader(std::move(reader)), script_(script), random_(script.seed) {
+  held_.reserve(capacity());
+  arrivals_.resize(capacity());
 }
 
 absl::Status FaultyBlockReader::Submit(absl::Span<const BlockRead> reads) {
@@ -21,7 +21,7 @@ absl::Status FaultyBlockReader::Submit(absl::Span<const BlockRead> reads) {
     const uint64_t number = reads_.fetch_add(1, std::memory_order_relaxed) + 1;
     flying_[read.tag] = {read, number};
   }
-  return reader_->Submit(reads);
+  return reader().Submit(reads);
 }
 
 absl::StatusOr<size_t> FaultyBlockReader::Reap(absl::Span<BlockCompletion> out) {
@@ -32,7 +32,7 @@ absl::StatusOr<size_t> FaultyBlockReader::Reap(absl::Span<BlockCompletion> out) 
     const bool enough = (held_.size() > script_.hold_back || flying_.empty()) && !Stalls();
     stalled_reads_.store(Stalls() ? held_.size() + flying_.size() : 0, std::memory_order_relaxed);
     if (enough && !held_.empty()) return Release(out);
-    ASSIGN_OR_RETURN(const size_t count, reader_->Reap(absl::MakeSpan(arrivals_)));
+    ASSIGN_OR_RETURN(const size_t count, reader().Reap(absl::MakeSpan(arrivals_)));
     if (count == 0) return 0;  // woken; what is held stays held
     for (size_t i = 0; i < count; ++i) {
       const auto flying = flying_.find(arrivals_[i].tag);
@@ -44,7 +44,7 @@ absl::StatusOr<size_t> FaultyBlockReader::Reap(absl::Span<BlockCompletion> out) 
 
 void FaultyBlockReader::EndStall() {
   stall_ended_.store(true);
-  reader_->Wake();
+  reader().Wake();
 }
 
 bool FaultyBlockReader::Fails(const Flying& flying) {

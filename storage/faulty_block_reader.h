@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "storage/block_reader.h"
+#include "storage/forwarding_block_reader.h"
 
 namespace sluice {
 
@@ -40,20 +40,12 @@ struct FaultScript {
   uint64_t break_reap = 0;
 };
 
-class FaultyBlockReader final : public BlockReader {
+class FaultyBlockReader final : public ForwardingBlockReader {
  public:
   FaultyBlockReader(std::unique_ptr<BlockReader> reader, const FaultScript& script);
 
-  absl::string_view name() const override { return reader_->name(); }
-  bool direct_io() const override { return reader_->direct_io(); }
-  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
-  int capacity() const override { return reader_->capacity(); }
   absl::Status Submit(absl::Span<const BlockRead> reads) override;
   absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override;
-  void Wake() override { reader_->Wake(); }
-  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
-  // Never maps: the point is that reads go through Submit.
-  const uint8_t* Mapped(int /*file*/) const override { return nullptr; }
 
   // The drive goes on, for good. Any thread.
   void EndStall();
@@ -81,7 +73,6 @@ class FaultyBlockReader final : public BlockReader {
   BlockCompletion Spoil(const Flying& flying, int32_t result);
   size_t Release(absl::Span<BlockCompletion> out);
 
-  const std::unique_ptr<BlockReader> reader_;
   const FaultScript script_;
   std::mt19937_64 random_;
   absl::flat_hash_map<uint64_t, Flying> flying_;  // by tag

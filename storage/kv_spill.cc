@@ -29,11 +29,11 @@ uint64_t MostRuns(const KvSpill::Shape& shape) { return CeilDiv(static_cast<uint
 // What the reads of one layer take: records, each with its one slice.
 uint64_t RecordBytes(uint64_t runs) { return SaturatingMul(runs, sizeof(Record) + sizeof(Slice)); }
 
-uint64_t ChainedChecksum(uint64_t before, const uint8_t* bytes, uint64_t count) {
-  return XXH3_64bits_withSeed(bytes, count, before);
-}
-
 }  // namespace
+
+uint64_t KvSpill::ChainedChecksum(uint64_t before, absl::Span<const uint8_t> bytes) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), before);
+}
 
 uint64_t KvSpill::FileBytes(const Shape& shape) {
   return SaturatingMul(LayerBytes(shape), static_cast<uint64_t>(shape.layers));
@@ -158,7 +158,7 @@ absl::Status KvSpill::WriteRun(int layer, absl::Span<const int32_t> blocks) {
 void KvSpill::AddToChecksums(int layer, absl::Span<const int32_t> blocks) {
   for (const int32_t block : blocks) {
     const uint64_t before = layer == 0 ? 0 : checksums_[block];
-    checksums_[block] = ChainedChecksum(before, Place(layer, block), shape_.block_bytes);
+    checksums_[block] = ChainedChecksum(before, {Place(layer, block), shape_.block_bytes});
   }
 }
 
@@ -193,7 +193,7 @@ absl::Status KvSpill::ReadChecksums(absl::Span<const uint8_t> wanted, absl::Span
     if (layer + 1 < shape_.layers) Read(layer + 1, wanted);
     RETURN_IF_ERROR(Await(layer));
     for (size_t i = 0; i < blocks.size(); ++i) {
-      found[i] = ChainedChecksum(found[i], Place(layer, blocks[i].block), shape_.block_bytes);
+      found[i] = ChainedChecksum(found[i], {Place(layer, blocks[i].block), shape_.block_bytes});
     }
   }
   return absl::OkStatus();

@@ -68,7 +68,8 @@ class KvSpill final : public LoadSink {
   // Forgets what was queued; waits for reads in flight.
   void Cancel();
 
-  // XXH3-64 of a block's bytes, each layer's seeded with that of the layers before.
+  // XXH3-64 of a block's bytes in one layer, seeded with that of the layers before.
+  static uint64_t ChainedChecksum(uint64_t before, absl::Span<const uint8_t> bytes);
   uint64_t checksum(int32_t block) const { return checksums_[block]; }
   // Reads blocks in all layers; DataLoss unless they are what their checksums say.
   absl::Status Verify(absl::Span<const KvBlockChecksum> blocks);

@@ -124,8 +124,8 @@ absl::Status BatchJob::ReadFacts() {
   facts_.top_k = config.routing.top_k;
   facts_.routed_bytes = layout.expert_bytes();
   facts_.trunk_bytes = model_.files.total_bytes() - std::min(model_.files.total_bytes(), facts_.routed_bytes);
-  const KvType type = options_.engine.compute == ComputeMode::kFloat ? KvType::kF32 : options_.engine.kv_type;
-  facts_.block_bytes = KvCache::RowBytes(type, config.kv_width()) * kKvBlockTokens * config.layers;
+  facts_.block_bytes =
+      KvCache::RowBytes(KvTypeFor(options_.engine), config.kv_width()) * kKvBlockTokens * config.layers;
   return absl::OkStatus();
 }
 

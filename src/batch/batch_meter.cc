@@ -5,16 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/checked_math.h"
+#include "base/clock.h"
 
 namespace sluice {
 namespace {
 
 // What a sweep counts when the next one is over.
 constexpr double kMemory = 0.7;
-
-double Seconds(int64_t ns) { return static_cast<double>(ns) / 1e9; }
-
-double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0.0; }
 
 }  // namespace
 
@@ -42,13 +40,13 @@ void BatchMeter::Observe(const Sweep& sweep) {
   total_.prompt_tokens += sweep.prompt_tokens;
   total_.bytes_read += sweep.bytes_read;
   recent_weight_ = recent_weight_ * kMemory + 1;
-  recent_seconds_ = recent_seconds_ * kMemory + Seconds(sweep.wall_ns);
+  recent_seconds_ = recent_seconds_ * kMemory + SecondsOf(sweep.wall_ns);
   recent_generated_ = recent_generated_ * kMemory + static_cast<double>(sweep.generated_tokens);
   recent_bytes_ = recent_bytes_ * kMemory + static_cast<double>(sweep.bytes_read);
 }
 
 double BatchMeter::tokens_per_minute() const {
-  return 60.0 * Ratio(static_cast<double>(total_.generated_tokens), Seconds(total_.wall_ns));
+  return 60.0 * Ratio(static_cast<double>(total_.generated_tokens), SecondsOf(total_.wall_ns));
 }
 
 double BatchMeter::tokens_per_minute_now() const { return 60.0 * Ratio(recent_generated_, recent_seconds_); }
@@ -63,7 +61,7 @@ double BatchMeter::SecondsFor(double generated_tokens, double prompt_tokens) con
   const double by_answers = Ratio(generated_tokens, static_cast<double>(total_.generated_tokens));
   const double by_prompts =
       prompts_per_token > 0 ? Ratio(prompt_tokens, static_cast<double>(total_.prompt_tokens)) : 0.0;
-  return Seconds(total_.wall_ns) * std::max(by_answers, by_prompts);
+  return SecondsOf(total_.wall_ns) * std::max(by_answers, by_prompts);
 }
 
 }  // namespace sluice

@@ -13,8 +13,6 @@
 namespace sluice {
 namespace {
 
-double Seconds(int64_t ns) { return static_cast<double>(ns) / 1e9; }
-
 ApiError LongAnswerError(size_t bytes) {
   ApiError error;
   error.message = absl::StrCat("the answer takes ", bytes, " bytes, and a line of the output holds ",
@@ -144,7 +142,7 @@ absl::StatusOr<std::unique_ptr<Document>> BatchRunner::Begin(size_t index, Encod
       if (!completion.finished()) completion.Append(std::move(token));
     }
   }
-  return std::make_unique<Document>(index, line, std::move(request.custom_id), std::move(request.prompt),
+  return std::make_unique<Document>(line, std::move(request.custom_id), std::move(request.prompt),
                                     std::move(completion));
 }
 
@@ -221,11 +219,11 @@ bool BatchRunner::InTime(const Document& document) const {
   if (options_.deadline_ns == 0) return true;
   const double share = asked_tokens_ > 0 ? taken_tokens_ / asked_tokens_ : 1.0;
   const double sweeps = 1.0 + share * static_cast<double>(document.completion.max_tokens());
-  return Seconds(options_.deadline_ns - NowNs()) > sweeps * meter_.sweep_seconds();
+  return SecondsOf(options_.deadline_ns - NowNs()) > sweeps * meter_.sweep_seconds();
 }
 
 bool BatchRunner::OutOfTime() const {
-  return options_.deadline_ns != 0 && Seconds(options_.deadline_ns - NowNs()) < meter_.sweep_seconds();
+  return options_.deadline_ns != 0 && SecondsOf(options_.deadline_ns - NowNs()) < meter_.sweep_seconds();
 }
 
 absl::Status BatchRunner::Sweep() {
@@ -343,7 +341,7 @@ void BatchRunner::Observe(const EngineCounters& before, uint64_t generated) {
   const EngineCounters after = engine_->counters();
   const int64_t sweep_ns = after.sweep_ns - before.sweep_ns;
   balance_.Observe({static_cast<int64_t>(composer_.rows().size()), sweep_ns - (after.stall_ns - before.stall_ns),
-                    after.io.busy_ns - before.io.busy_ns + after.pool.prefetch_used_ns - before.pool.prefetch_used_ns});
+                    after.busy_ns() - before.busy_ns()});
   const uint64_t prompt_tokens = static_cast<uint64_t>(
       std::count_if(composer_.rows().begin(), composer_.rows().end(), [](const Row& row) { return !row.generated; }));
   meter_.Observe({NowNs() - before.time_ns, generated, prompt_tokens, after.io.bytes_read - before.io.bytes_read});
@@ -355,7 +353,7 @@ void BatchRunner::Observe(const EngineCounters& before, uint64_t generated) {
 void BatchRunner::WatchWindDown(int layers_done, int64_t begin_ns) {
   if (!stopped() || !options_.on_winding_down) return;
   const double layers = engine_->config().layers;
-  options_.on_winding_down(Seconds(NowNs() - begin_ns) * (layers - layers_done) / layers_done);
+  options_.on_winding_down(SecondsOf(NowNs() - begin_ns) * (layers - layers_done) / layers_done);
 }
 
 BatchStatus BatchRunner::status() const {

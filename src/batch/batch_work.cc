@@ -67,17 +67,8 @@ absl::StatusOr<BatchWork> BatchWork::Open(const std::string& input_path) {
   return work;
 }
 
-absl::optional<size_t> BatchWork::FindLine(uint64_t number) const {
-  size_t low = 0, high = lines();
-  while (low < high) {
-    const size_t middle = low + (high - low) / 2;
-    (input_.number(middle) < number ? low : high) = input_.number(middle) < number ? middle + 1 : middle;
-  }
-  return low < lines() && input_.number(low) == number ? absl::optional<size_t>(low) : absl::nullopt;
-}
-
 absl::Status BatchWork::MarkDone(const DoneLine& done) {
-  const absl::optional<size_t> index = FindLine(done.line);
+  const absl::optional<size_t> index = input_.Find(done.line);
   if (!index.has_value() || id_hashes_[*index] != HashOf(done.custom_id)) {
     return absl::FailedPreconditionError(
         absl::StrCat("the output holds an answer to line ", done.line, " with the custom_id \"",

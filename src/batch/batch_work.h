@@ -87,7 +87,6 @@ class BatchWork {
   enum class State : uint8_t { kWaiting, kDoubled, kDone };
 
   explicit BatchWork(InputFile input) : input_(std::move(input)) {}
-  absl::optional<size_t> FindLine(uint64_t number) const;
   absl::variant<EncodedRequest, RefusedRequest> Encode(size_t index, absl::string_view line,
                                                        const PromptEncoder& encoder, const TokenLimits& limits) const;
 

@@ -3,7 +3,6 @@
 #ifndef SLUICE_SRC_BATCH_DOCUMENT_H_
 #define SLUICE_SRC_BATCH_DOCUMENT_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -15,16 +14,10 @@
 namespace sluice {
 
 struct Document {
-  Document(size_t place, uint64_t number, absl::optional<std::string> id, std::vector<int32_t> tokens,
-           Completion answer)
-      : index(place),
-        line(number),
-        custom_id(std::move(id)),
-        prompt(std::move(tokens)),
-        completion(std::move(answer)) {}
+  Document(uint64_t number, absl::optional<std::string> id, std::vector<int32_t> tokens, Completion answer)
+      : line(number), custom_id(std::move(id)), prompt(std::move(tokens)), completion(std::move(answer)) {}
 
-  size_t index;   // in the input, from 0
-  uint64_t line;  // its number there, from 1
+  uint64_t line;  // its number in the input, from 1
   absl::optional<std::string> custom_id;
   std::vector<int32_t> prompt;
   Completion completion;

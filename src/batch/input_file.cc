@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "base/xxh3_stream.h"
 
 namespace sluice {
 namespace {
@@ -24,10 +25,6 @@ uint32_t CheckOf(absl::string_view line) { return static_cast<uint32_t>(XXH3_64b
 bool IsBlank(absl::string_view line) {
   return std::all_of(line.begin(), line.end(), [](char c) { return absl::ascii_isspace(static_cast<uint8_t>(c)); });
 }
-
-struct HashStateFree {
-  void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
-};
 
 // Says what to do where the file is there but cannot be read twice.
 absl::Status CheckKind(const std::string& path) {
@@ -116,19 +113,25 @@ absl::StatusOr<InputFile> InputFile::Open(
   ASSIGN_OR_RETURN(std::unique_ptr<FileByteSource> source, FileByteSource::Open(path));
   InputFile file(path, std::move(source));
   Scanner scanner(path, visit, &file.lines_);
-  const std::unique_ptr<XXH3_state_t, HashStateFree> hash(XXH3_createState());
-  SLUICE_CHECK(hash != nullptr && XXH3_64bits_reset(hash.get()) == XXH_OK);
+  Xxh3Stream hash;
   std::string bytes;
   for (uint64_t offset = 0; offset < file.size_bytes(); offset += bytes.size()) {
     bytes.resize(std::min(kReadBytes, file.size_bytes() - offset));
     RETURN_IF_ERROR(file.source_->Read(offset, bytes.size(), bytes.data()));
-    SLUICE_CHECK(XXH3_64bits_update(hash.get(), bytes.data(), bytes.size()) == XXH_OK);
+    hash.Add(bytes.data(), bytes.size());
     RETURN_IF_ERROR(scanner.Feed(bytes));
   }
   RETURN_IF_ERROR(scanner.Finish());
-  file.fingerprint_ = XXH3_64bits_digest(hash.get());
+  file.fingerprint_ = hash.digest();
   file.lines_.shrink_to_fit();
   return file;
+}
+
+absl::optional<size_t> InputFile::Find(uint64_t number) const {
+  const auto is_before = [](const Line& line, uint64_t wanted) { return line.number < wanted; };
+  const auto found = std::lower_bound(lines_.begin(), lines_.end(), number, is_before);
+  if (found == lines_.end() || found->number != number) return absl::nullopt;
+  return static_cast<size_t>(found - lines_.begin());
 }
 
 absl::StatusOr<std::string> InputFile::Read(size_t index) const {

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "storage/byte_source.h"
 
 namespace sluice {
@@ -38,6 +39,8 @@ class InputFile {
   size_t lines() const { return lines_.size(); }
   // The line's number in the file, from 1, blank ones counted.
   uint64_t number(size_t index) const { return lines_[index].number; }
+  // The index of the line with that number, unless it is blank or not there.
+  absl::optional<size_t> Find(uint64_t number) const;
   // Reads a line again; FailedPrecondition when the file has changed since.
   absl::StatusOr<std::string> Read(size_t index) const;
 

@@ -8,7 +8,7 @@ void SweepComposer::Compose(absl::Span<const std::unique_ptr<Document>> document
                             PrefixIndex* prefixes) {
   rows_.clear();
   shares_.clear();
-  logits_rows_ = prompt_rows_ = 0;
+  logits_rows_ = 0;
   const auto rows_left = [&] { return limits.rows - static_cast<int64_t>(rows_.size()); };
   for (const std::unique_ptr<Document>& document : documents) {
     if (rows_left() == 0 || logits_rows_ == limits.logits_rows) break;
@@ -16,13 +16,14 @@ void SweepComposer::Compose(absl::Span<const std::unique_ptr<Document>> document
       Take(document.get(), 1);
     }
   }
+  int64_t prompt_rows = 0;
   for (const std::unique_ptr<Document>& document : documents) {
-    int64_t rows = std::min({document->pending(), rows_left(), limits.prompt_rows - prompt_rows_});
+    int64_t rows = std::min({document->pending(), rows_left(), limits.prompt_rows - prompt_rows});
     if (document->pending() == 1 || !prefixes->Ready(document->sequence, document->shared_positions)) continue;
     // Its last row wants logits: without room for them it waits for the next sweep.
     if (rows == document->pending() && logits_rows_ == limits.logits_rows) --rows;
     if (rows <= 0) continue;
-    prompt_rows_ += rows;
+    prompt_rows += rows;
     Take(document.get(), rows);
     prefixes->Advance(document->sequence, document->computed + rows);
   }

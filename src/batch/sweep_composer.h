@@ -47,7 +47,6 @@ class SweepComposer {
   std::vector<Row> rows_;
   std::vector<Share> shares_;
   int64_t logits_rows_ = 0;
-  int64_t prompt_rows_ = 0;
 };
 
 }  // namespace sluice

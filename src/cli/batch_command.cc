@@ -43,7 +43,7 @@ void PrintStatusJson(const JobStatus& status) {
                                        {"waiting", status.documents - status.done - status.in_flight},
                                        {"generated_tokens", status.generated_tokens},
                                        {"running", status.running}};
-  absl::PrintF("%s\n", json.dump());
+  absl::PrintF("%s\n", JsonLine(json));
 }
 
 absl::Status PrintStatus(const BatchOptions& options) {
@@ -100,10 +100,10 @@ std::string SummaryOf(const BatchJob& job, const nlohmann::ordered_json& stats, 
 void PrintSummary(const BatchOptions& options, const BatchJob& job, const RunTimeline& timeline,
                   absl::optional<double> joules) {
   nlohmann::ordered_json stats = StatsOf(job, timeline);
-  const double seconds = static_cast<double>(timeline.end.time_ns - timeline.begin.time_ns) / 1e9;
+  const double seconds = SecondsOf(timeline.end.time_ns - timeline.begin.time_ns);
   if (options.common.stats == "json") {
     if (joules.has_value()) stats["processor_joules"] = *joules;
-    absl::FPrintF(stderr, "%s\n", stats.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    absl::FPrintF(stderr, "%s\n", JsonLine(stats));
   } else if (options.common.stats == "text" && !options.common.quiet) {
     absl::FPrintF(stderr, "%s\n", SummaryOf(job, stats, seconds, joules));
   }
@@ -173,7 +173,7 @@ void PrintNothingLeft(const BatchOptions& options) {
       stats[name] = 0;
     }
     for (const char* name : {"tokens_per_minute", "prompt_tokens_per_minute", "bytes_per_token"}) stats[name] = 0.0;
-    absl::FPrintF(stderr, "%s\n", stats.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    absl::FPrintF(stderr, "%s\n", JsonLine(stats));
   } else if (!options.common.quiet) {
     absl::FPrintF(stderr, "every request has its answer; nothing is left to do\n");
   }

@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "nlohmann/json.hpp"
 #include "src/cli/inputs.h"
 #include "src/cli/interrupt.h"
 #include "src/cli/mapped_fault.h"
@@ -89,11 +88,14 @@ absl::StatusOr<EngineOptions> MakeEngineOptions(const CommonOptions& options, Pr
 
 void PrintStats(const CommonOptions& options, const Engine& engine, const RunTimeline& timeline) {
   if (options.stats == "json") {
-    const std::string line = StatsJson(engine, timeline).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    absl::FPrintF(stderr, "%s\n", line);
+    absl::FPrintF(stderr, "%s\n", JsonLine(StatsJson(engine, timeline)));
   } else if (options.stats == "text" && !options.quiet) {
     absl::FPrintF(stderr, "%s\n", StatsText(engine, timeline));
   }
+}
+
+std::string JsonLine(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 std::string OneLine(std::string text) {

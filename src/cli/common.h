@@ -8,6 +8,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
 #include "src/cli/progress.h"
 #include "src/engine/engine.h"
 #include "src/engine/stats.h"
@@ -54,6 +55,9 @@ void PrintStats(const CommonOptions& options, const Engine& engine, const RunTim
 
 // Without what would steer a terminal or end the line: names from files are shown.
 std::string OneLine(std::string text);
+
+// One line, whatever the texts in it hold: they come from files.
+std::string JsonLine(const nlohmann::ordered_json& json);
 
 // Prints one line on stderr for an error and gives the exit status.
 int ExitStatus(const absl::Status& status);

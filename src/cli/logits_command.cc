@@ -143,7 +143,7 @@ absl::Status RunLogits(const LogitsOptions& options) {
   progress.Clear();
   nlohmann::ordered_json result = {{"rows", work.rows}, {"vocab", engine->config().vocab}};
   result["stats"] = StatsJson(*engine, timeline);
-  absl::PrintF("%s\n", result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  absl::PrintF("%s\n", JsonLine(result));
   return absl::OkStatus();
 }
 

@@ -110,7 +110,7 @@ absl::Status RunPerplexity(const PerplexityOptions& options) {
   nlohmann::ordered_json result = {{"tokens", score.tokens}, {"windows", windows.size()}, {"nll", nll}};
   result["perplexity"] = std::exp(nll);
   result["stats"] = StatsJson(*engine, timeline);
-  absl::PrintF("%s\n", result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  absl::PrintF("%s\n", JsonLine(result));
   return absl::OkStatus();
 }
 

@@ -260,7 +260,7 @@ absl::Status RunProbe(const ProbeOptions& options) {
   progress.Clear();
   if (options.json) {
     const nlohmann::ordered_json json = FindingsJson(options, subject, threads.threads(), findings);
-    absl::PrintF("%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    absl::PrintF("%s\n", JsonLine(json));
   } else {
     PrintText(findings, threads.threads());
   }

@@ -173,7 +173,7 @@ void Print(const ReplayOptions& options, const RoutingTrace& trace, const Outcom
                                        {"prefetches", result.prefetches},
                                        {"prefetches_used", result.prefetches_used},
                                        {"bytes", result.bytes}};
-  absl::PrintF("%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  absl::PrintF("%s\n", JsonLine(json));
 }
 
 void PrintHead(const ReplayOptions& options, const RoutingTrace& trace) {

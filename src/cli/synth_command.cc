@@ -77,7 +77,7 @@ void PrintResult(const SynthCommandOptions& options, const SynthWriter& writer, 
                                        {"seed", options.seed},
                                        {"skew", options.skew},
                                        {"seconds", seconds}};
-  absl::PrintF("%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  absl::PrintF("%s\n", JsonLine(json));
 }
 
 absl::Status RunSynth(const SynthCommandOptions& options) {
@@ -94,7 +94,7 @@ absl::Status RunSynth(const SynthCommandOptions& options) {
   const int64_t begin_ns = NowNs();
   RETURN_IF_ERROR(writer.Write(&threads, hooks));
   progress.Clear();
-  PrintResult(options, writer, static_cast<double>(NowNs() - begin_ns) / 1e9);
+  PrintResult(options, writer, SecondsOf(NowNs() - begin_ns));
   return absl::OkStatus();
 }
 

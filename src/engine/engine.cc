@@ -36,6 +36,10 @@ absl::StatusOr<const KernelSet*> KernelsFor(const EngineOptions& options) {
       absl::StrCat("kernel set \"", options.kernel_set, "\" is not available on this machine; available:", available));
 }
 
+KvType KvTypeFor(const EngineOptions& options) {
+  return options.compute == ComputeMode::kFloat ? KvType::kF32 : options.kv_type;
+}
+
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(ModelFiles files, const EngineOptions& options) {
   std::unique_ptr<Engine> engine(new Engine(std::move(files), options));
   RETURN_IF_ERROR(engine->ReadModel());
@@ -62,7 +66,7 @@ absl::Status Engine::ReadModel() {
   ASSIGN_OR_RETURN(kernels_, KernelsFor(options_));
   threads_ = std::make_unique<ThreadPool>(ThreadsOrDefault(options_.threads));
   if (options_.ram_bytes == 0) options_.ram_bytes = DefaultBudgetBytes();
-  if (options_.compute == ComputeMode::kFloat) options_.kv_type = KvType::kF32;
+  options_.kv_type = KvTypeFor(options_);
   if (options_.context > config_.context_length) {
     return absl::InvalidArgumentError(absl::StrCat("a context of ", options_.context, " tokens is beyond the model's ",
                                                    config_.context_length, "; give a smaller --ctx or a shorter text"));

@@ -66,8 +66,9 @@ struct EngineOptions {
   std::function<std::unique_ptr<BlockReader>(std::unique_ptr<BlockReader>)> wrap_reader;
 };
 
-// The kernel set that an engine with these options computes with.
+// The kernel set that an engine with these options computes with, and its KV.
 absl::StatusOr<const KernelSet*> KernelsFor(const EngineOptions& options);
+KvType KvTypeFor(const EngineOptions& options);
 
 // Running totals; differences of two snapshots describe what lay between.
 struct EngineCounters {
@@ -81,6 +82,9 @@ struct EngineCounters {
   uint64_t spill_written_bytes = 0;
   IoCounters io;
   PoolCounters pool;
+
+  // Time with a read in flight that somebody waited for or used.
+  int64_t busy_ns() const { return io.busy_ns + pool.prefetch_used_ns; }
 };
 
 class Engine {

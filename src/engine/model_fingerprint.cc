@@ -1,7 +1,5 @@
 #include "src/engine/model_fingerprint.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -11,6 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/status.h"
+#include "base/xxh3_stream.h"
 #include "storage/byte_source.h"
 
 namespace sluice {
@@ -23,9 +22,7 @@ constexpr uint64_t kSampleBytes = 4096;
 // Everything as 64-bit words or as a length and bytes: no two headers give the same stream.
 class Hasher {
  public:
-  Hasher() : state_(XXH3_createState()) { XXH3_64bits_reset(state_.get()); }
-
-  void Add(uint64_t word) { XXH3_64bits_update(state_.get(), &word, sizeof(word)); }
+  void Add(uint64_t word) { stream_.Add(&word, sizeof(word)); }
   void Add(int64_t word) { Add(static_cast<uint64_t>(word)); }
   void Add(bool word) { Add(uint64_t{word}); }
   void Add(double number) {
@@ -35,7 +32,7 @@ class Hasher {
   }
   void Add(const std::string& text) {
     Add(uint64_t{text.size()});
-    XXH3_64bits_update(state_.get(), text.data(), text.size());
+    stream_.Add(text.data(), text.size());
   }
   void Add(const GgufArray& array) {
     Add(static_cast<uint64_t>(array.element_type));
@@ -43,19 +40,15 @@ class Hasher {
     std::visit([this](const auto& items) { AddItems(items); }, array.items);
   }
 
-  uint64_t digest() const { return XXH3_64bits_digest(state_.get()); }
+  uint64_t digest() const { return stream_.digest(); }
 
  private:
-  struct Free {
-    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
-  };
-
   template <typename T>
   void AddItems(const std::vector<T>& items) {
     for (const T& item : items) Add(item);
   }
 
-  std::unique_ptr<XXH3_state_t, Free> state_;
+  Xxh3Stream stream_;
 };
 
 void AddTensor(const GgufTensor& tensor, Hasher* hasher) {

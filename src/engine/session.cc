@@ -124,8 +124,8 @@ std::string MakeHead(const FixedPart& fixed, const Places& places, absl::Span<co
 absl::StatusOr<SessionIdentity> IdentityOf(uint64_t model_fingerprint, const EngineOptions& options,
                                            const ModelConfig& config) {
   ASSIGN_OR_RETURN(const KernelSet* kernels, KernelsFor(options));
-  const KvType type = options.compute == ComputeMode::kFloat ? KvType::kF32 : options.kv_type;
-  return SessionIdentity{model_fingerprint, std::string(kernels->name), type, config.layers, config.kv_width()};
+  return SessionIdentity{model_fingerprint, std::string(kernels->name), KvTypeFor(options), config.layers,
+                         config.kv_width()};
 }
 
 absl::StatusOr<Session> Session::Open(const std::string& path, const SessionIdentity& identity) {
@@ -219,7 +219,7 @@ absl::Status Session::Restore(int64_t positions, KvCache* cache) const {
       const absl::Span<uint8_t> memory = cache->Block(layer, 0, static_cast<int64_t>(block));
       SLUICE_CHECK(memory.size() == places.block_bytes);
       RETURN_IF_ERROR(file_->Read(places.BlockAt(layer, static_cast<int64_t>(block)), memory.size(), memory.data()));
-      found[block] = XXH3_64bits_withSeed(memory.data(), memory.size(), found[block]);
+      found[block] = KvSpill::ChainedChecksum(found[block], memory);
     }
   }
   for (size_t block = 0; block < found.size(); ++block) {
@@ -241,7 +241,7 @@ absl::Status Session::Save(absl::Span<const Token> tokens, KvCache* cache) const
   for (int layer = 0; layer < identity_.layers; ++layer) {
     for (size_t block = 0; block < checksums.size(); ++block) {
       const absl::Span<const uint8_t> memory = cache->Block(layer, 0, static_cast<int64_t>(block));
-      checksums[block] = XXH3_64bits_withSeed(memory.data(), memory.size(), checksums[block]);
+      checksums[block] = KvSpill::ChainedChecksum(checksums[block], memory);
     }
   }
   ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(path_));

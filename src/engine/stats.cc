@@ -3,37 +3,31 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "base/checked_math.h"
+#include "base/clock.h"
 #include "storage/system_memory.h"
 
 namespace sluice {
 namespace {
 
-double Seconds(int64_t ns) { return static_cast<double>(ns) / 1e9; }
-
-// The quotient, 0 when there is nothing to divide by.
-double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0.0; }
-
-// Reads that somebody waited for or used.
-int64_t BusyNs(const EngineCounters& counters) { return counters.io.busy_ns + counters.pool.prefetch_used_ns; }
-
 double TokensPerMinute(const RunTimeline& t) {
   const double tokens = t.generated_tokens > 1 ? static_cast<double>(t.generated_tokens - 1) : 0.0;
-  return 60.0 * Ratio(tokens, Seconds(t.end.time_ns - t.prompt_end.time_ns));
+  return 60.0 * Ratio(tokens, SecondsOf(t.end.time_ns - t.prompt_end.time_ns));
 }
 
 void AddReads(const Engine& engine, const RunTimeline& t, nlohmann::ordered_json* stats) {
   const uint64_t total = t.load_bytes + t.end.io.bytes_read - t.begin.io.bytes_read;
   const uint64_t generate = t.end.io.bytes_read - t.prompt_end.io.bytes_read;
-  const double generate_seconds = Seconds(t.end.time_ns - t.prompt_end.time_ns);
+  const double generate_seconds = SecondsOf(t.end.time_ns - t.prompt_end.time_ns);
   (*stats)["bytes_read"] = total;
   (*stats)["bytes_written"] = t.end.spill_written_bytes - t.begin.spill_written_bytes;
   (*stats)["bytes_read_load"] = t.load_bytes;  // a part of the next
   (*stats)["bytes_read_prompt"] = total - generate;
   (*stats)["bytes_read_generate"] = generate;
-  (*stats)["read_seconds_busy"] = Seconds(BusyNs(t.end) - BusyNs(t.begin));
+  (*stats)["read_seconds_busy"] = SecondsOf(t.end.busy_ns() - t.begin.busy_ns());
   (*stats)["read_gbps"] = Ratio(static_cast<double>(generate) / 1e9, generate_seconds);
   (*stats)["device_busy_fraction"] =
-      std::min(1.0, Ratio(Seconds(BusyNs(t.end) - BusyNs(t.prompt_end)), generate_seconds));
+      std::min(1.0, Ratio(SecondsOf(t.end.busy_ns() - t.prompt_end.busy_ns()), generate_seconds));
   (*stats)["expert_lookups"] = t.end.pool.lookups - t.begin.pool.lookups;
   (*stats)["expert_hits"] = t.end.pool.hits - t.begin.pool.hits;
   (*stats)["expert_prefetched_used"] = t.end.pool.prefetches_used - t.begin.pool.prefetches_used;
@@ -60,15 +54,16 @@ nlohmann::ordered_json StatsJson(const Engine& engine, const RunTimeline& t) {
   stats["kernels"] = std::string(engine.kernel_set_name());
   stats["prompt_tokens"] = t.prompt_tokens;
   stats["prompt_tokens_reused"] = t.prompt_tokens_reused;
-  stats["prompt_seconds"] = Seconds(t.prompt_end.time_ns - t.begin.time_ns);
+  stats["prompt_seconds"] = SecondsOf(t.prompt_end.time_ns - t.begin.time_ns);
   stats["generated_tokens"] = t.generated_tokens;
-  stats["generate_seconds"] = Seconds(t.end.time_ns - t.prompt_end.time_ns);
+  stats["generate_seconds"] = SecondsOf(t.end.time_ns - t.prompt_end.time_ns);
   stats["tokens_per_minute"] = TokensPerMinute(t);
-  stats["time_to_first_token_seconds"] = t.generated_tokens > 0 ? Seconds(t.prompt_end.time_ns - t.begin.time_ns) : 0.0;
+  stats["time_to_first_token_seconds"] =
+      t.generated_tokens > 0 ? SecondsOf(t.prompt_end.time_ns - t.begin.time_ns) : 0.0;
   AddReads(engine, t, &stats);
   stats["kv_bytes"] = engine.kv_bytes();
-  stats["compute_seconds"] = Seconds((t.end.sweep_ns - t.begin.sweep_ns) - (t.end.stall_ns - t.begin.stall_ns));
-  stats["stall_seconds"] = Seconds(t.end.stall_ns - t.begin.stall_ns);
+  stats["compute_seconds"] = SecondsOf((t.end.sweep_ns - t.begin.sweep_ns) - (t.end.stall_ns - t.begin.stall_ns));
+  stats["stall_seconds"] = SecondsOf(t.end.stall_ns - t.begin.stall_ns);
   return stats;
 }
 

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "src/engine/generate.h"
 #include "src/model/model_family.h"
+#include "storage/forwarding_block_reader.h"
 #include "tests/gates/harness.h"
 
 namespace sluice {
@@ -83,26 +84,20 @@ struct ReadCounts {
   uint64_t trunk_bytes = 0;
 };
 
-class CountingReader final : public BlockReader {
+class CountingReader final : public ForwardingBlockReader {
  public:
   explicit CountingReader(std::unique_ptr<BlockReader> reader)
-      : reader_(std::move(reader)), map_(reader_->alignment_bytes()) {}
-  absl::string_view name() const override { return reader_->name(); }
-  bool direct_io() const override { return reader_->direct_io(); }
-  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
-  int capacity() const override { return reader_->capacity(); }
-  void Wake() override { reader_->Wake(); }
-  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
+      : ForwardingBlockReader(std::move(reader)), map_(alignment_bytes()) {}
 
   absl::Status Submit(absl::Span<const BlockRead> reads) override {
     {
       MutexLock lock(&mutex_);
       for (const BlockRead& read : reads) CountRequest(read);
     }
-    return reader_->Submit(reads);
+    return reader().Submit(reads);
   }
   absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override {
-    ASSIGN_OR_RETURN(const size_t count, reader_->Reap(out));
+    ASSIGN_OR_RETURN(const size_t count, reader().Reap(out));
     MutexLock lock(&mutex_);
     counts_.reads += count;
     for (size_t i = 0; i < count; ++i) counts_.bytes += static_cast<uint64_t>(std::max(out[i].result, 0));
@@ -125,7 +120,6 @@ class CountingReader final : public BlockReader {
     counts_.expert_bytes_of_loads += place->record_bytes;
   }
 
-  const std::unique_ptr<BlockReader> reader_;
   const ModelMap map_;
   mutable Mutex mutex_;
   ReadCounts counts_ ABSL_GUARDED_BY(mutex_);

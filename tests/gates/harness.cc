@@ -4,31 +4,12 @@
 
 #include "base/status.h"
 #include "nlohmann/json.hpp"
+#include "storage/forwarding_block_reader.h"
 #include "tests/test_data.h"
 
 namespace sluice {
-namespace {
-
-class SharedReader final : public BlockReader {
- public:
-  explicit SharedReader(std::shared_ptr<BlockReader> reader) : reader_(std::move(reader)) {}
-  absl::string_view name() const override { return reader_->name(); }
-  bool direct_io() const override { return reader_->direct_io(); }
-  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
-  int capacity() const override { return reader_->capacity(); }
-  absl::Status Submit(absl::Span<const BlockRead> reads) override { return reader_->Submit(reads); }
-  absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override { return reader_->Reap(out); }
-  void Wake() override { reader_->Wake(); }
-  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
-
- private:
-  const std::shared_ptr<BlockReader> reader_;
-};
-
-}  // namespace
-
 std::unique_ptr<BlockReader> Share(std::shared_ptr<BlockReader> reader) {
-  return std::make_unique<SharedReader>(std::move(reader));
+  return std::make_unique<ForwardingBlockReader>(std::move(reader));
 }
 
 std::vector<std::vector<int32_t>> GoldenPrompts(const std::string& folder, size_t longest) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "storage/faulty_block_reader.h"
+#include "storage/forwarding_block_reader.h"
 #include "tests/gates/harness.h"
 #include "tests/test_data.h"
 
@@ -181,25 +182,16 @@ TEST_CASE("the float path gives the same logits streamed and resident") {
 }
 
 // Counts the reads of each copy.
-class CountingReader final : public BlockReader {
+class CountingReader final : public ForwardingBlockReader {
  public:
   CountingReader(std::unique_ptr<BlockReader> reader, int originals, uint64_t (*counts)[2])
-      : reader_(std::move(reader)), originals_(originals), counts_(counts) {}
-  absl::string_view name() const override { return reader_->name(); }
-  bool direct_io() const override { return reader_->direct_io(); }
-  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
-  int capacity() const override { return reader_->capacity(); }
+      : ForwardingBlockReader(std::move(reader)), originals_(originals), counts_(counts) {}
   absl::Status Submit(absl::Span<const BlockRead> reads) override {
     for (const BlockRead& read : reads) ++(*counts_)[read.file >= originals_];
-    return reader_->Submit(reads);
+    return reader().Submit(reads);
   }
-  absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override { return reader_->Reap(out); }
-  void Wake() override { reader_->Wake(); }
-  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
-  const uint8_t* Mapped(int /*file*/) const override { return nullptr; }
 
  private:
-  std::unique_ptr<BlockReader> reader_;
   int originals_;
   uint64_t (*counts_)[2];
 };

@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "storage/forwarding_block_reader.h"
 #include "tests/gates/harness.h"
 #include "tests/scratch_folder.h"
 #include "tests/storage/failing_file.h"
@@ -32,7 +33,7 @@ bool SameBits(absl::Span<const float> a, absl::Span<const float> b) {
 }
 
 // Spoils reads of the one file behind the model's, the spill.
-class SpillFaults final : public BlockReader {
+class SpillFaults final : public ForwardingBlockReader {
  public:
   struct Script {
     uint64_t fail_from = 0;   // the first read that fails, from 1; 0: none
@@ -40,13 +41,7 @@ class SpillFaults final : public BlockReader {
     uint64_t stall_from = 0;  // reads from this one on do not complete until EndStall
   };
   SpillFaults(std::unique_ptr<BlockReader> reader, int spill_file, const Script& script)
-      : reader_(std::move(reader)), spill_file_(spill_file), script_(script) {}
-  absl::string_view name() const override { return reader_->name(); }
-  bool direct_io() const override { return reader_->direct_io(); }
-  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
-  int capacity() const override { return reader_->capacity(); }
-  void Wake() override { reader_->Wake(); }
-  void RegisterMemory(absl::Span<const absl::Span<uint8_t>> regions) override { reader_->RegisterMemory(regions); }
+      : ForwardingBlockReader(std::move(reader)), spill_file_(spill_file), script_(script) {}
 
   absl::Status Submit(absl::Span<const BlockRead> reads) override {
     for (const BlockRead& read : reads) {
@@ -57,7 +52,7 @@ class SpillFaults final : public BlockReader {
       }
       if (script_.stall_from != 0 && number >= script_.stall_from && !stall_ended_) stalling_.insert(read.tag);
     }
-    return reader_->Submit(reads);
+    return reader().Submit(reads);
   }
 
   absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override {
@@ -67,7 +62,7 @@ class SpillFaults final : public BlockReader {
       held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
       return count;
     }
-    ASSIGN_OR_RETURN(const size_t arrived, reader_->Reap(out));
+    ASSIGN_OR_RETURN(const size_t arrived, reader().Reap(out));
     size_t count = 0;
     for (size_t i = 0; i < arrived; ++i) {
       BlockCompletion completion = out[i];
@@ -84,13 +79,12 @@ class SpillFaults final : public BlockReader {
 
   void EndStall() {
     stall_ended_ = true;
-    reader_->Wake();
+    reader().Wake();
   }
   uint64_t reads() const { return reads_; }
   size_t stalled() const { return stalled_; }
 
  private:
-  const std::unique_ptr<BlockReader> reader_;
   const int spill_file_;
   const Script script_;
   std::set<uint64_t> failing_, stalling_;

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "storage/forwarding_block_reader.h"
 #include "tests/storage/test_loader.h"
 
 namespace sluice {
@@ -189,20 +190,17 @@ TEST_CASE("a file that was cut after it was opened is reported with the offset w
 }
 
 // Remembers the reads and lets none complete before it is told to.
-class GatedReader final : public BlockReader {
+class GatedReader final : public ForwardingBlockReader {
  public:
-  explicit GatedReader(std::unique_ptr<BlockReader> reader) : reader_(std::move(reader)) {}
+  explicit GatedReader(std::unique_ptr<BlockReader> reader) : ForwardingBlockReader(std::move(reader)) {}
 
   absl::string_view name() const override { return "gated"; }
-  bool direct_io() const override { return reader_->direct_io(); }
-  uint32_t alignment_bytes() const override { return reader_->alignment_bytes(); }
-  int capacity() const override { return reader_->capacity(); }
   absl::Status Submit(absl::Span<const BlockRead> reads) override {
     MutexLock lock(&mutex_);
     reads_.insert(reads_.end(), reads.begin(), reads.end());
     most_in_flight_ = std::max(most_in_flight_, in_flight_ += reads.size());
     news_.NotifyAll();
-    return reader_->Submit(reads);
+    return reader().Submit(reads);
   }
   absl::StatusOr<size_t> Reap(absl::Span<BlockCompletion> out) override {
     {
@@ -211,7 +209,7 @@ class GatedReader final : public BlockReader {
       woken_ = false;
       if (!open_) return 0;
     }
-    auto count = reader_->Reap(out);
+    auto count = reader().Reap(out);
     MutexLock lock(&mutex_);
     in_flight_ -= *count;
     return count;
@@ -220,7 +218,7 @@ class GatedReader final : public BlockReader {
     MutexLock lock(&mutex_);
     woken_ = true;
     news_.NotifyAll();
-    reader_->Wake();
+    reader().Wake();
   }
 
   void Open() {
@@ -242,7 +240,6 @@ class GatedReader final : public BlockReader {
   }
 
  private:
-  const std::unique_ptr<BlockReader> reader_;
   Mutex mutex_;
   CondVar news_;
   bool open_ ABSL_GUARDED_BY(mutex_) = false;

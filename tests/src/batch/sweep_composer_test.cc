@@ -38,8 +38,8 @@ class InFlightDocuments {
     const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
     Completion completion(BatchRequest(), prompt_tokens, 100, 1, &Small());
     for (int i = 0; i < generated; ++i) completion.Append({'a' + i, 0, {}});
-    documents_.push_back(std::make_unique<Document>(documents_.size(), documents_.size() + 1, absl::nullopt,
-                                                    std::move(prompt), std::move(completion)));
+    documents_.push_back(
+        std::make_unique<Document>(documents_.size() + 1, absl::nullopt, std::move(prompt), std::move(completion)));
     documents_.back()->sequence = static_cast<int>(documents_.size()) - 1;
     documents_.back()->computed = computed;
     return documents_.back().get();
