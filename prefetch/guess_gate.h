@@ -1,9 +1,11 @@
 // Whether guessing experts is worth its reads at the moment.
 //
-// A wrong guess delays demand by what of it is in flight and takes a slot; a
-// right one fills time in which the drive would idle. Below kBreakEven of right
-// ones guessing switches itself off and is tried again now and then. Pure: the
-// same calls give the same answers.
+// A right guess gains what of it has been read when it is asked for: the drive
+// would have idled. A wrong one loses what of it is in flight then, since demand
+// waits behind it, and takes a slot. On a slow drive, or with small experts, the
+// two are of a size, so they are weighed by their bytes. When guesses lose more
+// than they gain, or hardly any is right, guessing switches itself off and is
+// tried again now and then. Pure: the same calls give the same answers.
 #ifndef SLUICE_PREFETCH_GUESS_GATE_H_
 #define SLUICE_PREFETCH_GUESS_GATE_H_
 
@@ -11,33 +13,61 @@
 
 namespace sluice {
 
+// Running totals of guesses that were asked for or not.
+struct GuessTotals {
+  uint64_t used = 0;
+  uint64_t wasted = 0;
+  uint64_t gained_bytes = 0;  // of used ones, read before they were asked for
+  uint64_t lost_bytes = 0;    // of wasted ones, still in flight when others were asked for
+};
+
 class GuessGate {
  public:
-  // Once per chance to guess, with the running totals of guesses that turned out
-  // right and wrong. True when this chance should be used.
-  bool Open(uint64_t used, uint64_t wasted) {
-    const double right = static_cast<double>(used - used_), wrong = static_cast<double>(wasted - wasted_);
-    used_ = used;
-    wasted_ = wasted;
-    for (double outcomes = right + wrong; outcomes > 0.0; outcomes -= 1.0) {
-      usefulness_ += (right / (right + wrong) - usefulness_) * kWeight;
+  // Once per chance to guess. True when this chance should be used.
+  bool Open(const GuessTotals& totals) {
+    Count(totals);
+    if (closed_for_ > 0) {
+      if (--closed_for_ == 0) Forget();
+      return closed_for_ == 0;
     }
-    if (closed_for_ > 0) return --closed_for_ < kTrial;
-    if (usefulness_ < kBreakEven) closed_for_ = kPause;
+    const bool known = used_ + wasted_ >= kLook;
+    if (known && (usefulness() < kLeastUseful || lost_bytes_ * kMargin > gained_bytes_)) closed_for_ = kPause;
     return closed_for_ == 0;
   }
 
- private:
-  // In flight are at most four chunks of a megabyte, an expert is some 25: a
-  // wrong guess costs about a sixth of what a right one brings.
-  static constexpr double kBreakEven = 0.2;
-  static constexpr double kWeight = 1.0 / 32;
-  static constexpr int kPause = 1024;  // chances, some 18 tokens of DeepSeek-R1
-  static constexpr int kTrial = 48;    // of them at the end, used to look again
+  // The chance that a guess turns out right, going by the last ones.
+  double usefulness() const { return (used_ + 1) / (used_ + wasted_ + 2); }
 
-  uint64_t used_ = 0;
-  uint64_t wasted_ = 0;
-  double usefulness_ = 0.5;
+ private:
+  // What is long ago counts less: some 32 guesses are remembered.
+  static constexpr double kKept = 31.0 / 32;
+  static constexpr double kLook = 7;  // that many must be remembered for a verdict
+  static constexpr double kLeastUseful = 0.2;
+  static constexpr double kMargin = 1.25;
+  static constexpr int kPause = 1024;  // chances, some 18 tokens of DeepSeek-R1
+
+  void Count(const GuessTotals& totals) {
+    const uint64_t used = totals.used - seen_.used, wasted = totals.wasted - seen_.wasted;
+    for (uint64_t i = 0; i < used + wasted; ++i) {
+      used_ *= kKept;
+      wasted_ *= kKept;
+      gained_bytes_ *= kKept;
+      lost_bytes_ *= kKept;
+    }
+    used_ += static_cast<double>(used);
+    wasted_ += static_cast<double>(wasted);
+    gained_bytes_ += static_cast<double>(totals.gained_bytes - seen_.gained_bytes);
+    lost_bytes_ += static_cast<double>(totals.lost_bytes - seen_.lost_bytes);
+    seen_ = totals;
+  }
+
+  void Forget() { used_ = wasted_ = gained_bytes_ = lost_bytes_ = 0; }
+
+  GuessTotals seen_;
+  double used_ = 0;  // all four with what is long ago counting less
+  double wasted_ = 0;
+  double gained_bytes_ = 0;
+  double lost_bytes_ = 0;
   int closed_for_ = 0;
 };
 

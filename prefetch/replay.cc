@@ -21,11 +21,13 @@ struct SlotClass {
 
 class Replayer {
  public:
-  Replayer(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool, Predictor* predictor)
+  Replayer(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool, Predictor* predictor,
+           double guess_odds)
       : trace_(trace),
         policy_(policy),
         class_of_layer_(pool.class_of_layer),
         predictor_(predictor),
+        guess_odds_(guess_odds),
         state_(static_cast<size_t>(trace.layers()) * static_cast<size_t>(trace.experts())) {
     SLUICE_CHECK(class_of_layer_.size() == static_cast<size_t>(trace.layers()));
     for (const size_t slots : pool.slots) classes_.push_back({slots, {}, {}, false});
@@ -80,10 +82,15 @@ class Replayer {
   void Admit(SlotClass* slots, int record, int now_layer) {
     CountBytes(record / trace_.experts());
     if (slots->slots == 0) return;
-    if (slots->members.size() < slots->slots) {
+    const bool has_free = slots->members.size() < slots->slots;
+    Place(slots, has_free ? slots->members.size() : TakeVictim(slots, now_layer), record);
+  }
+
+  // The slot behind the last one is free; of any other what is there leaves.
+  void Place(SlotClass* slots, size_t slot, int record) {
+    if (slot == slots->members.size()) {
       slots->members.push_back(record);
     } else {
-      const size_t slot = TakeVictim(slots, now_layer);
       StateOf(slots->members[slot]) = {};
       slots->members[slot] = record;
     }
@@ -129,23 +136,37 @@ class Replayer {
   void PrefetchOne(SlotClass* slots, int record, int layer) {
     if (StateOf(record).resident || slots->slots == 0) return;
     const int now_layer = layer > 0 ? layer - 1 : trace_.layers() - 1;
-    if (slots->members.size() == slots->slots) {
-      if (!slots->victims_known) ListVictims(slots, now_layer, /*wanted=*/false);
-      if (slots->victims.empty() || slots->victims.front().score <= ScoreOf(record, now_layer)) return;
+    size_t slot = slots->members.size();
+    if (slot == slots->slots) {
+      const int victim = VictimForGuess(slots, {layer, record % trace_.experts(), guess_odds_}, now_layer);
+      if (victim < 0) return;
+      slot = static_cast<size_t>(victim);
     }
     ++result_.prefetches;
-    Admit(slots, record, now_layer);
+    CountBytes(layer);
+    Place(slots, slot, record);
     StateOf(record).guessed = true;
+  }
+
+  int VictimForGuess(SlotClass* slots, const Guess& guess, int now_layer) {
+    if (!slots->victims_known) ListVictims(slots, now_layer, /*wanted=*/false);
+    const auto may_leave = [&](int slot) {
+      const int record = slots->members[static_cast<size_t>(slot)];
+      return !IsKeptFrom(guess, policy_, record / trace_.experts(), record % trace_.experts(), now_layer);
+    };
+    return PopVictimAbove(sluice::ScoreOf(guess, policy_, now_layer), may_leave, &slots->victims, &passed_over_);
   }
 
   const RoutingTrace& trace_;
   EvictionPolicy& policy_;
   const std::vector<int>& class_of_layer_;
   Predictor* const predictor_;
+  const double guess_odds_;
   std::vector<SlotClass> classes_;
   std::vector<RecordState> state_;
   std::vector<int> misses_;   // of the present event
   std::vector<int> guesses_;  // for the coming event
+  std::vector<Victim> passed_over_;
   ReplayResult result_;
 };
 
@@ -184,8 +205,9 @@ ReplayPool ReplayPool::BySize(const RoutingTrace& trace, double share) {
 
 size_t ReplayPool::total_slots() const { return std::accumulate(slots.begin(), slots.end(), size_t{0}); }
 
-ReplayResult Replay(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool, Predictor* predictor) {
-  return Replayer(trace, policy, pool, predictor).Run();
+ReplayResult Replay(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool, Predictor* predictor,
+                    double guess_odds) {
+  return Replayer(trace, policy, pool, predictor, guess_odds).Run();
 }
 
 }  // namespace sluice

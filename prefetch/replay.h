@@ -50,10 +50,11 @@ struct ReplayPool {
 // arrive decides, which is nobody's to know.
 // `policy` must know the trace's layers and experts; it learns.
 // `predictor`, when there is one, names top_k experts before each event, as if
-// all reads for them were done in time; one that the policy likes less than
-// everything resident is not read.
+// all reads for them were done in time, each believed to come true with a chance
+// of `guess_odds` at least. What leaves for one is what leaves in the engine's
+// pool; when nothing may, it is not read.
 ReplayResult Replay(const RoutingTrace& trace, EvictionPolicy& policy, const ReplayPool& pool,
-                    Predictor* predictor = nullptr);
+                    Predictor* predictor = nullptr, double guess_odds = 0);
 
 }  // namespace sluice
 

@@ -15,7 +15,9 @@
 namespace sluice {
 namespace {
 
-constexpr int kRounds = 3;
+// Of the time, for going through the grid; the rest is for the second look.
+constexpr double kFirstLook = 0.7;
+constexpr double kLatest = 1.25;
 constexpr double kNearlyAsFast = 0.97;
 constexpr size_t kReapAtOnce = 64;
 
@@ -24,11 +26,16 @@ struct Cell {
   uint32_t block_bytes;
   int depth;
   uint64_t reads = 0;
-  uint64_t bytes = 0;
-  int64_t ns = 0;
+  std::vector<double> rates = {};  // bytes per second, of each round
 
-  double bytes_per_second() const { return ns > 0 ? static_cast<double>(bytes) * 1e9 / static_cast<double>(ns) : 0; }
+  bool Is(const ReadPattern& pattern) const { return block_bytes == pattern.chunk_bytes && depth == pattern.depth; }
 };
+
+double Median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
 
 // What came after the first completion.
 struct Window {
@@ -56,27 +63,38 @@ class Prober {
 
   absl::StatusOr<DriveProfile> Run() {
     RETURN_IF_ERROR(LayOutGrid());
-    const int total = static_cast<int>(cells_.size()) * kRounds;
-    const int64_t slice_ns = static_cast<int64_t>(options_.seconds * 1e9 / total);
+    begin_ns_ = options_.now_ns();
+    const int total = static_cast<int>(cells_.size()) * options_.rounds;
+    const int64_t slice_ns = static_cast<int64_t>(kFirstLook * options_.seconds * 1e9 / total);
     int done = 0;
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < options_.rounds && (round == 0 || InTime(kFirstLook)); ++round) {
       for (Cell& cell : cells_) {
-        RETURN_IF_ERROR(Measure(slice_ns, &cell));
+        ASSIGN_OR_RETURN(const double rate, Measure(slice_ns, &cell));
+        cell.rates.push_back(rate);
         options_.progress(++done, total);
       }
     }
-    return Profile();
+    DriveProfile profile = FirstLook();
+    if (profile.chosen.bytes_per_second > 0 && InTime(1)) RETURN_IF_ERROR(SecondLook(&profile));
+    return profile;
   }
 
  private:
+  // Whether less than that share of the time has passed.
+  bool InTime(double share) const {
+    return static_cast<double>(options_.now_ns() - begin_ns_) < share * options_.seconds * 1e9;
+  }
+
   absl::Status LayOutGrid() {
     const uint64_t largest = *std::max_element(file_sizes_.begin(), file_sizes_.end());
     uint64_t memory_bytes = 0;
     for (const uint32_t block : options_.block_bytes) {
       for (const int depth : options_.depths) {
+        const uint64_t in_flight = uint64_t{block} * static_cast<uint64_t>(depth);
         if (block > largest || block % reader_->alignment_bytes() != 0 || depth > reader_->capacity()) continue;
+        if (in_flight > options_.most_bytes_in_flight) continue;
         cells_.push_back({block, depth});
-        memory_bytes = std::max(memory_bytes, uint64_t{block} * static_cast<uint64_t>(depth));
+        memory_bytes = std::max(memory_bytes, in_flight);
       }
     }
     if (cells_.empty()) {
@@ -89,15 +107,16 @@ class Prober {
 
   // Keeps `depth` reads in flight for a while; what comes between the first and
   // the last completion in that time counts. All reads have ended afterwards.
-  absl::Status Measure(int64_t slice_ns, Cell* cell) {
+  // Returns bytes per second.
+  absl::StatusOr<double> Measure(int64_t slice_ns, Cell* cell) {
     for (int slot = 0; slot < cell->depth; ++slot) RETURN_IF_ERROR(SubmitOne(*cell, slot));
-    const int64_t begin_ns = NowNs();
+    const int64_t begin_ns = options_.now_ns();
     Window window;
     absl::Status failure;
     for (int in_flight = cell->depth; in_flight > 0;) {
       std::array<BlockCompletion, kReapAtOnce> completions;
       ASSIGN_OR_RETURN(const size_t count, reader_->Reap(absl::MakeSpan(completions)));
-      const int64_t now_ns = NowNs();
+      const int64_t now_ns = options_.now_ns();
       uint64_t bytes = 0;
       for (size_t i = 0; i < count; ++i) {
         failure.Update(Check(completions[i]));
@@ -115,9 +134,7 @@ class Prober {
     RETURN_IF_ERROR(failure);
     if (stopped()) return absl::CancelledError("interrupted");
     cell->reads += window.reads;
-    cell->bytes += window.bytes;
-    cell->ns += window.last_ns - window.first_ns;
-    return absl::OkStatus();
+    return Ratio(static_cast<double>(window.bytes) * 1e9, static_cast<double>(window.last_ns - window.first_ns));
   }
 
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed); }
@@ -155,21 +172,61 @@ class Prober {
     return random_ >> 16;
   }
 
-  static DriveRate RateOf(const Cell& cell) {
-    return {cell.block_bytes, cell.depth, cell.bytes_per_second(), cell.reads};
+  static DriveRate RateOf(const Cell& cell) { return {cell.block_bytes, cell.depth, Median(cell.rates), cell.reads}; }
+  static uint64_t InFlight(const DriveRate& rate) {
+    return uint64_t{rate.block_bytes} * static_cast<uint64_t>(rate.depth);
   }
 
-  DriveProfile Profile() const {
+  // What may be chosen: of all that are nearly as fast as the best one of them, the
+  // one that needs the fewest bytes in flight.
+  static DriveRate Challenger(const std::vector<DriveRate>& grid) {
+    DriveRate challenger;
+    double best = 0;
+    for (const DriveRate& rate : grid) {
+      if (InFlight(rate) <= ReadPattern::kMostBytesInFlight) best = std::max(best, rate.bytes_per_second);
+    }
+    for (const DriveRate& rate : grid) {
+      if (InFlight(rate) > ReadPattern::kMostBytesInFlight || rate.bytes_per_second < kNearlyAsFast * best) continue;
+      if (challenger.depth == 0 || InFlight(rate) < InFlight(challenger)) challenger = rate;
+    }
+    return challenger;
+  }
+
+  DriveProfile FirstLook() const {
     DriveProfile profile;
     for (const Cell& cell : cells_) profile.grid.push_back(RateOf(cell));
     const auto slower = [](const DriveRate& a, const DriveRate& b) { return a.bytes_per_second < b.bytes_per_second; };
-    profile.best = profile.chosen = *std::max_element(profile.grid.begin(), profile.grid.end(), slower);
-    const auto in_flight = [](const DriveRate& rate) { return uint64_t{rate.block_bytes} * uint64_t(rate.depth); };
-    for (const DriveRate& rate : profile.grid) {
-      const bool fast = rate.bytes_per_second >= kNearlyAsFast * profile.best.bytes_per_second;
-      if (fast && in_flight(rate) < in_flight(profile.chosen)) profile.chosen = rate;
-    }
+    profile.best = *std::max_element(profile.grid.begin(), profile.grid.end(), slower);
+    const Cell* const usual = Find(ReadPattern());
+    profile.chosen = usual != nullptr ? RateOf(*usual) : Challenger(profile.grid);
     return profile;
+  }
+
+  // The challenger and the usual pattern by turns: what one of them owes to the hour
+  // the other has too.
+  absl::Status SecondLook(DriveProfile* profile) {
+    const DriveRate challenger = Challenger(profile->grid);
+    const bool clearly = challenger.bytes_per_second > DriveProfile::kClearlyFaster * profile->chosen.bytes_per_second;
+    if (Find(ReadPattern()) == nullptr || !clearly) return absl::OkStatus();
+    Cell usual = *Find(ReadPattern()), other = {challenger.block_bytes, challenger.depth};
+    const int64_t slice_ns = static_cast<int64_t>((1 - kFirstLook) * options_.seconds * 1e9 / (2 * options_.pairs));
+    std::vector<double> ratios;
+    for (int pair = 0; pair < options_.pairs; ++pair) {
+      if (!InTime(kLatest)) return absl::OkStatus();
+      const bool usual_first = pair % 2 == 0;
+      ASSIGN_OR_RETURN(const double first, Measure(slice_ns, usual_first ? &usual : &other));
+      ASSIGN_OR_RETURN(const double second, Measure(slice_ns, usual_first ? &other : &usual));
+      ratios.push_back(usual_first ? Ratio(second, first) : Ratio(first, second));
+    }
+    std::nth_element(ratios.begin(), ratios.begin() + 1, ratios.end());
+    profile->second_look = ratios[1];
+    if (profile->second_look > DriveProfile::kClearlyFaster) profile->chosen = challenger;
+    return absl::OkStatus();
+  }
+
+  const Cell* Find(const ReadPattern& pattern) const {
+    const auto found = std::find_if(cells_.begin(), cells_.end(), [&](const Cell& cell) { return cell.Is(pattern); });
+    return found == cells_.end() ? nullptr : &*found;
   }
 
   AlignedBuffer memory_;  // outlives the reader and what it has in flight
@@ -177,10 +234,22 @@ class Prober {
   const std::vector<uint64_t>& file_sizes_;
   const DriveProbeOptions& options_;
   uint64_t random_;
+  int64_t begin_ns_ = 0;
   std::vector<Cell> cells_;
 };
 
 }  // namespace
+
+DriveProbeOptions DriveProbeOptions::Short() {
+  DriveProbeOptions options;
+  options.block_bytes = {256 << 10, 1 << 20, 4 << 20};
+  options.depths = {4, 16, 32};
+  options.most_bytes_in_flight = 32 << 20;
+  options.rounds = 3;
+
+  options.seconds = 2;
+  return options;
+}
 
 absl::StatusOr<DriveProfile> ProbeDrive(std::unique_ptr<BlockReader> reader, const std::vector<uint64_t>& file_sizes,
                                         const DriveProbeOptions& options) {

@@ -70,10 +70,17 @@ class ExpectedDistancePolicy final : public EvictionPolicy {
   }
 
   double Score(int layer, int expert, int now_layer) const override {
-    const int ahead = layer - now_layer;
+    return Distance(Odds(layer, expert), layer - now_layer);
+  }
+
+  double Odds(int layer, int expert) const override {
     const double rate = uses_[static_cast<size_t>(layer) * experts_ + static_cast<size_t>(expert)].rate;
-    const double p = (kAveragesVotes * rate + echoes_.Votes(layer, expert)) / (kAveragesVotes + echoes_.total_votes());
-    return (ahead > 0 ? ahead : ahead + layers_) + layers_ * (1 / std::min(1.0, p) - 1);
+    return std::min(1.0,
+                    (kAveragesVotes * rate + echoes_.Votes(layer, expert)) / (kAveragesVotes + echoes_.total_votes()));
+  }
+
+  double ScoreAt(double odds, int layer, int expert, int now_layer) const override {
+    return Distance(std::clamp(odds, Odds(layer, expert), 1.0), layer - now_layer);
   }
 
  private:
@@ -82,6 +89,10 @@ class ExpectedDistancePolicy final : public EvictionPolicy {
     Sums sums = {};
     double rate = 0;
   };
+
+  double Distance(double odds, int layers_ahead) const {
+    return (layers_ahead > 0 ? layers_ahead : layers_ahead + layers_) + layers_ * (1 / odds - 1);
+  }
 
   // No record has less, not even in a layer that has had no turn.
   static constexpr double kLeastRate = 1e-6;
@@ -106,6 +117,35 @@ class ExpectedDistancePolicy final : public EvictionPolicy {
 };
 
 }  // namespace
+
+double ScoreOf(const Guess& guess, const EvictionPolicy& policy, int now_layer) {
+  return policy.ScoreAt(guess.odds, guess.layer, guess.expert, now_layer);
+}
+
+bool IsKeptFrom(const Guess& guess, const EvictionPolicy& policy, int layer, int expert, int now_layer) {
+  const double odds = std::max(guess.odds, policy.Odds(guess.layer, guess.expert));
+  return layer > now_layer && policy.Odds(layer, expert) > odds;
+}
+
+int PopVictimAbove(double score, absl::FunctionRef<bool(int slot)> may_leave, std::vector<Victim>* heap,
+                   std::vector<Victim>* passed_over) {
+  int slot = -1;
+  while (slot < 0 && !heap->empty() && heap->front().score > score) {
+    std::pop_heap(heap->begin(), heap->end());
+    if (may_leave(heap->back().slot)) {
+      slot = heap->back().slot;
+    } else {
+      passed_over->push_back(heap->back());
+    }
+    heap->pop_back();
+  }
+  for (const Victim& victim : *passed_over) {
+    heap->push_back(victim);
+    std::push_heap(heap->begin(), heap->end());
+  }
+  passed_over->clear();
+  return slot;
+}
 
 std::unique_ptr<EvictionPolicy> MakeExpectedDistancePolicy(int layers, int experts) {
   SLUICE_CHECK(layers >= 1 && experts >= 1);

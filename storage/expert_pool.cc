@@ -38,7 +38,8 @@ ExpertPool::Impl::Impl(Options options, RecordLoader* loader, std::unique_ptr<Ev
       policy_(std::move(policy)),
       slot_of_(records_.size(), -1),
       stages_(static_cast<size_t>(experts_), Stage::kNone),
-      was_hit_(stages_.size(), 0) {
+      was_hit_(stages_.size(), 0),
+      is_guess_(stages_.size(), 0) {
   union_.reserve(stages_.size());
   arrived_.reserve(stages_.size());
   guesses_.reserve(stages_.size());
@@ -82,6 +83,7 @@ absl::Status ExpertPool::Impl::AllocateClass(const SizeClass& size_class) {
       std::max(kBusyLoads, static_cast<int>(std::min<uint64_t>(CeilDiv(kBusyBytes, size_class.slot_bytes), 1 << 20)));
   state.free.reserve(size_class.slots);
   state.victims.reserve(size_class.slots);
+  passed_over_.reserve(std::max<size_t>(passed_over_.capacity(), size_class.slots));
   state.pending.reserve(experts_);
   for (int i = 0; i < size_class.slots; ++i) {
     Slot& slot = slots_.emplace_back();
@@ -100,7 +102,7 @@ absl::Status ExpertPool::Impl::Demand(int layer, absl::Span<const int> experts, 
   policy_->Observe(layer, experts);
   layer_ = layer;
   delivery_ = delivery;
-  guesses_.clear();
+  ForgetGuesses();
   union_.assign(experts.begin(), experts.end());
   for (size_t i = 0; i < union_.size(); ++i) {
     SLUICE_CHECK(union_[i] >= 0 && union_[i] < experts_ && (i == 0 || union_[i - 1] < union_[i]));
@@ -188,15 +190,8 @@ double ExpertPool::Impl::LeastVictimScore(const ClassState& size_class, int expe
 }
 
 int ExpertPool::Impl::TakeVictim(ClassState* size_class, double least_score) {
+  KnowVictims(size_class);
   std::vector<Victim>& victims = size_class->victims;
-  if (!size_class->victims_known) {
-    for (int i = 0; i < size_class->slots; ++i) {
-      const int slot = size_class->first_slot + i;
-      if (Evictable(slots_[slot])) victims.push_back(VictimAt(slot));
-    }
-    std::make_heap(victims.begin(), victims.end());
-    size_class->victims_known = true;
-  }
   if (victims.empty() || victims.front().score < least_score) return -1;
   std::pop_heap(victims.begin(), victims.end());
   const int slot = victims.back().slot;
@@ -204,6 +199,17 @@ int ExpertPool::Impl::TakeVictim(ClassState* size_class, double least_score) {
   SLUICE_DCHECK(Evictable(slots_[slot]));
   Evict(slot);
   return slot;
+}
+
+void ExpertPool::Impl::KnowVictims(ClassState* size_class) {
+  if (size_class->victims_known) return;
+  std::vector<Victim>& victims = size_class->victims;
+  for (int i = 0; i < size_class->slots; ++i) {
+    const int slot = size_class->first_slot + i;
+    if (Evictable(slots_[slot])) victims.push_back(VictimAt(slot));
+  }
+  std::make_heap(victims.begin(), victims.end());
+  size_class->victims_known = true;
 }
 
 // In ascending delivery resident experts of high ids may hold every slot while
@@ -377,7 +383,7 @@ void ExpertPool::Impl::Release(int slot) {
 void ExpertPool::Impl::Cancel() {
   MutexLock lock(&mutex_);
   for (ClassState& size_class : classes_) size_class.pending.clear();
-  guesses_.clear();
+  ForgetGuesses();
   if (loading_ > 0 || guess_loading_ >= 0) loader_->Discard(this);
   if (guess_loading_ >= 0) loader_->Abandon(GuessToken());
   while (loading_ > 0 || guess_loading_ >= 0) news_.Wait(&mutex_);
@@ -441,7 +447,9 @@ absl::StatusOr<absl::optional<Lease>> ExpertPool::NextReady() {
   return absl::optional<Lease>(std::move(lease));
 }
 
-void ExpertPool::Prefetch(int layer, absl::Span<const int> experts) { impl_->Prefetch(layer, experts); }
+void ExpertPool::Prefetch(int layer, absl::Span<const int> experts, double odds) {
+  impl_->Prefetch(layer, experts, odds);
+}
 void ExpertPool::Cancel() { impl_->Cancel(); }
 PoolCounters ExpertPool::counters() const { return impl_->counters(); }
 int ExpertPool::slots() const { return impl_->slots(); }

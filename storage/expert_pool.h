@@ -62,8 +62,10 @@ struct PoolCounters {
   // Guesses that were begun, by what became of them. One that was still on its
   // way when it was demanded is used, but no hit.
   uint64_t prefetches_used = 0;
-  uint64_t prefetches_wasted = 0;  // not demanded in their layer, given up half-way, or failed
-  int64_t prefetch_used_ns = 0;    // time in which the drive read used guesses and nothing else
+  uint64_t prefetches_wasted = 0;      // not demanded in their layer, given up half-way, or failed
+  int64_t prefetch_used_ns = 0;        // time in which the drive read used guesses and nothing else
+  uint64_t prefetch_gained_bytes = 0;  // of used ones, read before they were demanded
+  uint64_t prefetch_lost_bytes = 0;    // of wasted ones, in flight when others were demanded
 };
 
 class ExpertPool {
@@ -104,12 +106,15 @@ class ExpertPool {
   // Blocks while none is ready. A failed read ends the demand with its Status,
   // which every call repeats until Cancel; a raised stop flag is a Cancelled one.
   absl::StatusOr<absl::optional<Lease>> NextReady();
-  // Guesses of what the next demand, that of `layer`, will hold, best first: read
-  // one after the other while the drive has nothing better to do, into slots
-  // that nobody waits for. Replaces earlier guesses that have not begun. The next
-  // Demand keeps those that were right and gives up the rest; a guess that
-  // cannot be read is no failure. Does nothing when files are mapped.
-  void Prefetch(int layer, absl::Span<const int> experts);
+  // Guesses of what the next demand, that of `layer`, will hold, best first, each
+  // with a chance of `odds` at least: read one after the other while the drive has
+  // nothing better to do, into slots that nobody waits for. What is resident
+  // leaves for a guess only when its next use is expected later, when it is no
+  // guess itself, and when its layer is not still ahead in this sweep with better
+  // odds. Replaces earlier guesses that have not begun. The next Demand keeps
+  // those that were right and gives up the rest; a guess that cannot be read is
+  // no failure. Does nothing when files are mapped.
+  void Prefetch(int layer, absl::Span<const int> experts, double odds);
   // Forgets the rest of the demand; waits for reads in flight, drops queued ones.
   void Cancel();
 

@@ -32,7 +32,7 @@ class ExpertPool::Impl final : public LoadSink {
   };
   absl::StatusOr<Ready> NextReady();
   void Release(int slot);
-  void Prefetch(int layer, absl::Span<const int> experts);
+  void Prefetch(int layer, absl::Span<const int> experts, double odds);
   void Cancel();
   void OnLoaded(uint64_t token, absl::Status status) override;
 
@@ -51,8 +51,9 @@ class ExpertPool::Impl final : public LoadSink {
     int size_class = 0;
     SlotState state = SlotState::kFree;
     bool leased = false;
-    bool guessed = false;  // read or being read as a guess that no demand has judged
-    int64_t guess_ns = 0;  // of it, time in which the drive did nothing else
+    bool guessed = false;      // read or being read as a guess that no demand has judged
+    int64_t guess_ns = 0;      // of it, time in which the drive did nothing else
+    uint64_t guess_bytes = 0;  // of it, read before it was demanded
     int layer = -1;
     int expert = -1;
     // Neighbours among the loading slots, in the order they were granted.
@@ -100,6 +101,7 @@ class ExpertPool::Impl final : public LoadSink {
   // when there is neither.
   int TakeUnused(ClassState* size_class, double least_score) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeVictim(ClassState* size_class, double least_score) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void KnowVictims(ClassState* size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   double LeastVictimScore(const ClassState& size_class, int expert) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeGuess(const ClassState& size_class) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TakeBack(ClassState* size_class, int expert, bool urgent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -112,7 +114,13 @@ class ExpertPool::Impl final : public LoadSink {
   void StartLoad(int slot, int expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Begins the next guess when nothing else is wanted of the drive.
   void StartGuess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetGuesses() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A slot that is free or whose record may leave for the guess; -1 when there is none.
+  int TakeForGuess(ClassState* size_class, int expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayLeave(int slot, const Guess& guess) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void JudgeGuesses() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the guess being read has got so far, for its slot.
+  void NoteProgress(const IoCounters& io) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndGuess(int slot, bool used) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnGuessLoaded(int slot, bool ok) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FreeSlot(int slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -159,11 +167,14 @@ class ExpertPool::Impl final : public LoadSink {
 
   // Guesses for the next demand.
   int guess_layer_ = 0;
-  std::vector<int> guesses_;     // not begun, best last
-  std::vector<int> guessed_;     // slots that no demand has judged
-  int guess_loading_ = -1;       // the slot of the one that is being read
-  uint64_t guess_serial_ = 0;    // tells its load from earlier ones to the same slot
-  int64_t guess_ns_before_ = 0;  // the loader's prefetch_only_ns when it began
+  double guess_odds_ = 0;
+  std::vector<int> guesses_;         // not begun, best last
+  std::vector<uint8_t> is_guess_;    // by expert of guess_layer_, begun ones and resident ones too
+  std::vector<Victim> passed_over_;  // while a victim for a guess is looked for
+  std::vector<int> guessed_;         // slots that no demand has judged
+  int guess_loading_ = -1;           // the slot of the one that is being read
+  uint64_t guess_serial_ = 0;        // tells its load from earlier ones to the same slot
+  IoCounters io_before_guess_;       // the loader's, when it began
 };
 
 }  // namespace sluice

@@ -148,7 +148,8 @@ absl::StatusOr<MemoryPlan> MakePlan(const PlanRequest& request) {
 }
 
 std::string MemoryPlan::ToText() const {
-  std::string text = absl::StrFormat("budget %.1f MiB, floor %.1f MiB\n", static_cast<double>(budget_bytes) / kMiB,
+  std::string text = absl::StrFormat("budget %.1f MiB%s, floor %.1f MiB\n", static_cast<double>(budget_bytes) / kMiB,
+                                     budget_origin.empty() ? "" : absl::StrCat(" (", budget_origin, ")"),
                                      static_cast<double>(floor_bytes) / kMiB);
   for (const PlanItem& item : fixed) absl::StrAppend(&text, Line(item.name, item.bytes, ""));
   absl::StrAppend(&text, Line("trunk, pinned", pinned_bytes, absl::StrCat(pinned_pieces, " pieces")));
@@ -159,6 +160,7 @@ std::string MemoryPlan::ToText() const {
                                 absl::StrFormat("%d of %.1f MiB", c.slots, static_cast<double>(c.slot_bytes) / kMiB)));
   }
   absl::StrAppend(&text, Line("unused", unused_bytes, ""));
+  if (!reads.empty()) absl::StrAppendFormat(&text, "  %-28s %s\n", "reads", reads);
   return text;
 }
 

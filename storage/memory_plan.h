@@ -42,6 +42,9 @@ struct MemoryPlan {
   std::vector<ExpertPool::SizeClass> classes;
   uint64_t pool_bytes = 0;
   uint64_t unused_bytes = 0;
+  // For people, each may be empty: what the budget was taken from, how the drive is read.
+  std::string budget_origin;
+  std::string reads;
 
   // A table for people, one line each.
   std::string ToText() const;

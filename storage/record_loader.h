@@ -34,8 +34,10 @@ struct IoCounters {
   uint64_t bytes_read = 0;  // as the device served them
   uint64_t reads = 0;       // completed block reads
   uint64_t retries = 0;
-  int64_t busy_ns = 0;           // time with at least one read in flight that is no prefetch, up to now
-  int64_t prefetch_only_ns = 0;  // time with prefetches in flight and nothing else
+  int64_t busy_ns = 0;                    // time with at least one read in flight that is no prefetch, up to now
+  int64_t prefetch_only_ns = 0;           // time with prefetches in flight and nothing else
+  uint64_t prefetch_bytes = 0;            // served to prefetches while nobody waited for them
+  uint64_t prefetch_bytes_in_flight = 0;  // of prefetches that nobody waits for, at this moment
 };
 
 class RecordLoader {

@@ -250,7 +250,7 @@ absl::StatusOr<JobStatus> ReadJobStatus(const std::string& input_path, const std
   ASSIGN_OR_RETURN(BatchWork work, BatchWork::Open(input_path));
   status.documents = work.lines();
   absl::flat_hash_set<uint64_t> done;
-  const auto count = [&](size_t, absl::string_view line) {
+  const auto count = [&](absl::string_view line) {
     // The last line may be half written: it is not done yet.
     const absl::optional<DoneLine> answer = ParseOutputLine(line);
     if (!answer.has_value() || !done.insert(answer->line).second) return absl::OkStatus();
@@ -259,7 +259,7 @@ absl::StatusOr<JobStatus> ReadJobStatus(const std::string& input_path, const std
     status.generated_tokens += answer->completion_tokens;
     return absl::OkStatus();
   };
-  const absl::Status output = InputFile::Open(output_path, count).status();
+  const absl::Status output = OutputFile::Read(files.get(), output_path, count);
   if (!output.ok() && !absl::IsNotFound(output)) return output;
   status.done = done.size();
   const std::string folder = JobFolderOf(output_path);

@@ -25,7 +25,8 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(DurableFiles* files, co
 }
 
 absl::Status JobStore::OpenOutput(const std::function<absl::Status(absl::string_view line)>& visit) {
-  ASSIGN_OR_RETURN(output_, OutputFile::Open(files_, output_path_, visit));
+  ASSIGN_OR_RETURN(output_, OutputFile::Open(files_, output_path_, visit, journal_->answer_bytes()));
+  RETURN_IF_ERROR(journal_->Answers(output_->synced_bytes()));
   return files_->SyncFolder(FolderOf(output_path_));
 }
 
@@ -34,7 +35,7 @@ absl::Status JobStore::Finish(absl::Span<const uint64_t> lines, absl::string_vie
   RETURN_IF_ERROR(output_->Append(answers));
   RETURN_IF_ERROR(output_->Sync());
   for (const uint64_t line : lines) RETURN_IF_ERROR(journal_->Done(line));
-  return absl::OkStatus();
+  return journal_->Answers(output_->synced_bytes());
 }
 
 absl::Status JobStore::RemoveFolder() {

@@ -19,7 +19,16 @@ namespace {
 //   blocks    line u64, (block u32, checksum u64)...
 //   done      line u64
 //   places    blocks u64, block_bytes u64, sequences u64
-enum RecordType : uint32_t { kIdentity = 1, kBegin = 2, kTokens = 3, kBlocks = 4, kDone = 5, kPlaces = 6 };
+//   answers   bytes u64, to which the output has been synced
+enum RecordType : uint32_t {
+  kIdentity = 1,
+  kBegin = 2,
+  kTokens = 3,
+  kBlocks = 4,
+  kDone = 5,
+  kPlaces = 6,
+  kAnswers = 7
+};
 
 // Longer lists go into several records.
 constexpr uint64_t kLongRecordBytes = 64 << 10;
@@ -111,6 +120,12 @@ absl::Status ApplyBlocks(PackedReader reader, std::map<uint64_t, InFlight>* in_f
   return absl::OkStatus();
 }
 
+std::string EncodeAnswers(uint64_t bytes) {
+  std::string payload;
+  AppendField(&payload, bytes);
+  return payload;
+}
+
 absl::Status ApplyPlaces(PackedReader reader, SpillPlaces* places) {
   places->blocks = reader.Take<uint64_t>();
   places->block_bytes = reader.Take<uint64_t>();
@@ -184,7 +199,7 @@ class LiveRecords {
   // then all of them again,
   absl::Status Copy(uint32_t type, absl::string_view payload) {
     ++copied_;
-    if (type == kIdentity || type == kDone) return absl::OkStatus();
+    if (type == kIdentity || type == kDone || type == kAnswers) return absl::OkStatus();
     if (type == kTokens) return CopyTokens(PackedReader(payload));
     if (type == kPlaces) return copied_ == moved_ ? log_->Append(type, EncodePlaces(places_)) : absl::OkStatus();
     if (type == kBlocks && copied_ < moved_) return absl::OkStatus();
@@ -279,6 +294,10 @@ absl::Status Journal::Apply(uint32_t type, absl::string_view payload) {
     MoveTo(places);
     return absl::OkStatus();
   }
+  if (type == kAnswers) {
+    answer_bytes_ = reader.Take<uint64_t>();
+    return reader.at_end() ? absl::OkStatus() : CannotBeRead("answers");
+  }
   if (type != kBegin && type != kDone) return absl::DataLossError(absl::StrCat("it has a record of type ", type));
   const uint64_t line = reader.Take<uint64_t>();
   const uint64_t seed = type == kBegin ? reader.Take<uint64_t>() : 0;
@@ -302,6 +321,7 @@ absl::Status Journal::Rewrite() {
 
 absl::Status Journal::FillAndSeal(RecordLog* log) const {
   RETURN_IF_ERROR(log->Append(kIdentity, EncodeIdentity(identity_)));
+  if (answer_bytes_.has_value()) RETURN_IF_ERROR(log->Append(kAnswers, EncodeAnswers(*answer_bytes_)));
   ASSIGN_OR_RETURN(const bool exists, files_->Exists(path_));
   if (exists) RETURN_IF_ERROR(CopyLive(log));
   return log->Seal();
@@ -375,6 +395,12 @@ absl::Status Journal::Done(uint64_t line) {
   std::string payload;
   AppendField(&payload, line);
   return log_->Append(kDone, payload);
+}
+
+absl::Status Journal::Answers(uint64_t bytes) {
+  SLUICE_CHECK(log_ != nullptr);
+  answer_bytes_ = bytes;
+  return log_->Append(kAnswers, EncodeAnswers(bytes));
 }
 
 absl::Status Journal::Sync() {

@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "src/batch/chosen_token.h"
 #include "storage/durable_files.h"
@@ -76,6 +77,8 @@ class Journal {
   std::map<uint64_t, InFlight>& in_flight() { return in_flight_; }
   // Where the blocks lie that are told of.
   const SpillPlaces& spill_places() const { return spill_places_; }
+  // The output file was so long and synced, as far as is told; it may be longer.
+  absl::optional<uint64_t> answer_bytes() const { return answer_bytes_; }
 
   // Each error leaves the journal as sound as it was; see RecordLog.
 
@@ -89,6 +92,8 @@ class Journal {
   absl::Status Spill(uint64_t line, absl::Span<const SpilledBlock> blocks);
   // Its line in the output has been synced.
   absl::Status Done(uint64_t line);
+  // The output has been synced up to there.
+  absl::Status Answers(uint64_t bytes);
   // May rewrite the log; one that cannot be rewritten goes on growing.
   absl::Status Sync();
 
@@ -109,6 +114,7 @@ class Journal {
   JobIdentity identity_;
   std::map<uint64_t, InFlight> in_flight_;
   SpillPlaces spill_places_;
+  absl::optional<uint64_t> answer_bytes_;
   std::unique_ptr<RecordLog> log_;  // none when inspected
   uint64_t least_rewrite_bytes_ = kRewriteBytes;
   uint64_t next_rewrite_bytes_ = 0;

@@ -11,6 +11,7 @@
 #include "src/cli/inputs.h"
 #include "src/cli/interrupt.h"
 #include "src/cli/mapped_fault.h"
+#include "src/cli/read_patterns.h"
 
 namespace sluice {
 
@@ -81,6 +82,7 @@ absl::StatusOr<EngineOptions> MakeEngineOptions(const CommonOptions& options, Pr
   engine.kernel_set = options.kernels;
   engine.kv_type = options.kv == "q8_0" ? KvType::kQ8_0 : KvType::kF16;
   engine.stop = InterruptFlag();
+  engine.choose_pattern = ReadPatternChooser(progress);
   engine.on_plan = [progress](const MemoryPlan& plan) { progress->Say(plan.ToText()); };
   engine.load_progress = [progress](uint64_t done, uint64_t total) { progress->Show("loading", done, total); };
   return engine;

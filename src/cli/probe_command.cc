@@ -12,6 +12,7 @@
 #include "src/cli/common.h"
 #include "src/cli/inputs.h"
 #include "src/cli/interrupt.h"
+#include "src/cli/read_patterns.h"
 #include "src/engine/machine_probe.h"
 #include "src/engine/opened_model.h"
 #include "src/engine/speed_estimate.h"
@@ -50,6 +51,7 @@ struct Findings {
   bool uring = false;
   uint32_t alignment_bytes = 0;
   DriveProfile drive;
+  std::string kept_in;  // the file that later runs take the choice from; empty: nowhere
   double memory_rate = 0;
   double kernel_rate = 0;
   TensorType kernel_type = TensorType::kQ4K;
@@ -116,6 +118,11 @@ absl::Status MeasureDrive(const ProbeOptions& options, const Subject& subject, P
   findings->direct = reader->direct_io();
   findings->alignment_bytes = reader->alignment_bytes();
   ASSIGN_OR_RETURN(findings->drive, ProbeDrive(std::move(reader), subject.sizes, probe));
+  // A cache: that it cannot be written is no error.
+  const absl::optional<PatternCache> cache = UserPatternCache();
+  if (cache.has_value() && findings->drive.pattern().IsSound()) {
+    findings->kept_in = cache->Keep(subject.paths[0], findings->io, findings->drive).value_or("");
+  }
   return absl::OkStatus();
 }
 
@@ -180,6 +187,8 @@ nlohmann::ordered_json FindingsJson(const ProbeOptions& options, const Subject& 
                                  {"chunk_bytes", f.drive.chosen.block_bytes},
                                  {"depth", f.drive.chosen.depth},
                                  {"read_gbps", f.drive.chosen.bytes_per_second / kGiga},
+                                 {"second_look", f.drive.second_look},
+                                 {"kept_in", f.kept_in},
                                  {"threads", threads},
                                  {"memory_gbps", f.memory_rate / kGiga},
                                  {"kernels", std::string(BestKernelSet().name)},
@@ -229,6 +238,11 @@ void PrintText(const Findings& f, int threads) {
   }
   absl::PrintF("\nchosen: %d KiB at depth %d, %.2f GB/s (best %.2f)\n", f.drive.chosen.block_bytes >> 10,
                f.drive.chosen.depth, f.drive.chosen.bytes_per_second / kGiga, f.drive.best.bytes_per_second / kGiga);
+  if (f.drive.second_look > 0) {
+    absl::PrintF("against the usual %d KiB at depth %d by turns, the fastest was %.2f times as fast or better\n",
+                 ReadPattern().chunk_bytes >> 10, ReadPattern().depth, f.drive.second_look);
+  }
+  if (!f.kept_in.empty()) absl::PrintF("later runs read this drive so; kept in %s\n", OneLine(f.kept_in));
   absl::PrintF("memory: %.1f GB/s read by %d threads; products of %s with one row: %.1f GB/s (%s)\n",
                f.memory_rate / kGiga, threads, InfoOf(f.kernel_type).name, f.kernel_rate / kGiga, BestKernelSet().name);
   PrintEstimates(f.estimates);

@@ -14,8 +14,8 @@
 namespace sluice {
 namespace {
 
-constexpr int kReadDepth = 32;
-constexpr uint32_t kChunkBytes = 1 << 20;
+// Of a guess in flight, what demand may have to wait for.
+constexpr uint32_t kGuessBytesInFlight = 4 << 20;
 // What a spill is made with, so that its alignment can be asked for.
 constexpr uint64_t kFirstSpillBytes = 64 << 10;
 
@@ -52,6 +52,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(ModelFiles files, const E
 absl::StatusOr<bool> Engine::HasPlan(ModelFiles files, const EngineOptions& options) {
   Engine engine(std::move(files), options);
   engine.options_.on_plan = [](const MemoryPlan&) {};
+  engine.options_.choose_pattern = EngineOptions().choose_pattern;
   RETURN_IF_ERROR(engine.ReadModel());
   RETURN_IF_ERROR(engine.Open());
   const absl::Status planned = engine.Plan();
@@ -65,7 +66,8 @@ absl::Status Engine::ReadModel() {
   ASSIGN_OR_RETURN(layout_, LayOut(*family, files_, config_));
   ASSIGN_OR_RETURN(kernels_, KernelsFor(options_));
   threads_ = std::make_unique<ThreadPool>(ThreadsOrDefault(options_.threads));
-  if (options_.ram_bytes == 0) options_.ram_bytes = DefaultBudgetBytes();
+  is_spare_ram_ = options_.ram_bytes == 0;
+  if (is_spare_ram_) options_.ram_bytes = DefaultBudgetBytes();
   options_.kv_type = KvTypeFor(options_);
   if (options_.context > config_.context_length) {
     return absl::InvalidArgumentError(absl::StrCat("a context of ", options_.context, " tokens is beyond the model's ",
@@ -89,11 +91,18 @@ absl::Status Engine::Open() {
     paths.push_back(options_.spill_path);
     sizes.push_back(RecordLoader::kGrows);
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<BlockReader> reader, OpenBlockReader(options_.io, paths, drives * kReadDepth));
+  ASSIGN_OR_RETURN(std::unique_ptr<BlockReader> reader,
+                   OpenBlockReader(options_.io, paths, drives * ReadPattern::kMostDepth));
+  if (reader->Mapped(0) == nullptr) {
+    pattern_ = options_.choose_pattern(files_, options_.io, options_.ram_bytes, reader->name());
+  }
+  SLUICE_CHECK(pattern_.IsSound());
   if (options_.wrap_reader) reader = options_.wrap_reader(std::move(reader));
   RecordLoader::Options loader_options;
-  loader_options.chunk_bytes = kChunkBytes;
-  loader_options.depth = drives * kReadDepth / 2;
+  loader_options.chunk_bytes = pattern_.chunk_bytes;
+  loader_options.depth = drives * pattern_.depth;
+  loader_options.prefetch_depth =
+      std::clamp(static_cast<int>(kGuessBytesInFlight / pattern_.chunk_bytes), 1, pattern_.depth);
   if (drives == 2) loader_options.mirrored_files = files_.paths().size();
   loader_ = RecordLoader::Start(std::move(reader), std::move(paths), std::move(sizes), loader_options);
   return absl::OkStatus();
@@ -150,6 +159,8 @@ absl::Status Engine::Plan() {
   PlanRequest request = MakeRequest(facts, limits_);
   request.budget_bytes = options_.ram_bytes;
   ASSIGN_OR_RETURN(plan_, MakePlan(request));
+  if (is_spare_ram_) plan_.budget_origin = "what the machine can spare";
+  if (!facts.mapped) plan_.reads = pattern_.ToText();
   plan_.pinned_pieces = std::min(plan_.pinned_pieces, options_.max_pinned_pieces);
   if (plan_.pinned_pieces < request.piece_bytes.size() && plan_.stream_slots == 0) plan_.stream_slots = 2;
   plan_.stream_slots = std::min(plan_.stream_slots, options_.max_stream_slots);

@@ -27,6 +27,7 @@
 #include "storage/expert_pool.h"
 #include "storage/memory_plan.h"
 #include "storage/model_files.h"
+#include "storage/read_pattern.h"
 #include "storage/record_loader.h"
 #include "storage/trunk_stream.h"
 
@@ -35,6 +36,10 @@ namespace sluice {
 enum class ComputeMode { kFast, kFloat };
 
 struct EngineOptions {
+  // How the model is read through the backend that `io` has led to, whose name is
+  // given. Asked once, when nothing large has been allocated yet; may read.
+  using ChoosePattern = std::function<ReadPattern(const ModelFiles& files, IoBackend backend, uint64_t ram_bytes,
+                                                  absl::string_view io_name)>;
   uint64_t ram_bytes = 0;  // 0: what the machine can spare
   int64_t context = 1;     // positions of each sequence
   // How many sequences at once, best first: the first that the budget has room for
@@ -55,6 +60,9 @@ struct EngineOptions {
   std::string mirror;                   // a second copy of the model, on another drive; empty: none
   bool prefetch = true;                 // guess the next layer's experts while the drive would idle
   RoutingObserver* observer = nullptr;  // told what rows chose; outlives the engine
+  ChoosePattern choose_pattern = [](const ModelFiles&, IoBackend, uint64_t, absl::string_view) {
+    return ReadPattern();
+  };
   // Told the plan before anything large is allocated.
   std::function<void(const MemoryPlan& plan)> on_plan = [](const MemoryPlan&) {};
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> load_progress = [](uint64_t, uint64_t) {};
@@ -140,6 +148,8 @@ class Engine {
   std::unique_ptr<ThreadPool> threads_;
   ForwardLimits limits_;
   MemoryPlan plan_;
+  ReadPattern pattern_;
+  bool is_spare_ram_ = false;  // the budget is what the machine can spare
   std::unique_ptr<DurableFiles> host_files_;
   int spill_file_ = 0;  // of the loader
   std::unique_ptr<RecordLoader> loader_;

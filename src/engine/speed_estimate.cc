@@ -7,6 +7,19 @@ namespace {
 
 double Quotient(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0; }
 
+// As they are read: aligned.
+uint64_t ReadBytes(const PlanFacts& facts, absl::Span<const Record> records) {
+  uint64_t bytes = 0;
+  for (const Record& record : records) bytes += SlotBytes(record, facts.alignment);
+  return bytes;
+}
+
+uint64_t TrunkReadBytes(const PlanFacts& facts) {
+  uint64_t bytes = 0;
+  for (const TrunkPiece& piece : facts.layout->pieces) bytes += SlotBytes(piece.record, facts.alignment);
+  return bytes;
+}
+
 // Pinned trunk is computed while the drive waits for a routing; streamed trunk
 // and experts while their neighbours are read.
 void AddSeconds(const PlanFacts& facts, const MachineRates& rates, double routed_bytes, SpeedEstimate* estimate) {
@@ -35,14 +48,14 @@ SpeedEstimate EstimateSpeed(const PlanFacts& facts, const MachineRates& rates, u
   estimate.runs = plan.ok();
   estimate.limit = "floor";
   if (!plan.ok()) return estimate;
-  const double trunk_bytes = static_cast<double>(facts.layout->trunk_bytes());
+  const double trunk_bytes = static_cast<double>(TrunkReadBytes(facts));
   const double records = static_cast<double>(facts.layout->experts.size());
   for (const ExpertPool::SizeClass& size_class : plan->classes) estimate.slots += size_class.slots;
   estimate.pinned_bytes = plan->pinned_bytes;
   estimate.hit_share = std::min(1.0, Quotient(estimate.slots, records));
   const RoutingConfig& routing = facts.config->routing;
   const double routed_bytes =
-      Quotient(static_cast<double>(facts.layout->expert_bytes()) * routing.top_k, routing.experts);
+      Quotient(static_cast<double>(ReadBytes(facts, facts.layout->experts)) * routing.top_k, routing.experts);
   const double streamed_bytes = std::max(0.0, trunk_bytes - static_cast<double>(plan->pinned_bytes));
   estimate.bytes_per_token = streamed_bytes + routed_bytes * (1 - estimate.hit_share);
   AddSeconds(facts, rates, routed_bytes, &estimate);

@@ -24,10 +24,13 @@ ExpertGuesser::ExpertGuesser(Arena* arena, const ModelConfig& config, Linear* li
 
 // Of equally likely experts each row misses one with the same chance; uneven ones
 // are read in vain less often than a drive that waits for routing costs.
-absl::Span<const int> ExpertGuesser::GuessAll(int64_t rows) const {
+double ExpertGuesser::WantedShare(int64_t rows) const {
   const double missed = 1.0 - static_cast<double>(config_.routing.top_k) / config_.routing.experts;
-  const double touched = 1.0 - std::pow(missed, static_cast<double>(rows));
-  if (touched < kCertainShare) return {};
+  return 1.0 - std::pow(missed, static_cast<double>(rows));
+}
+
+absl::Span<const int> ExpertGuesser::GuessAll(int64_t rows) const {
+  if (WantedShare(rows) < kCertainShare) return {};
   return {all_, static_cast<size_t>(config_.routing.experts)};
 }
 

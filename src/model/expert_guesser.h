@@ -29,6 +29,8 @@ class ExpertGuesser {
 
   ExpertGuesser(Arena* arena, const ModelConfig& config, Linear* linear, int64_t max_rows);
 
+  // The share of a layer's experts that so many rows want.
+  double WantedShare(int64_t rows) const;
   // Every expert when so many rows are certain to want nearly all, else none.
   absl::Span<const int> GuessAll(int64_t rows) const;
   // The experts that `layer` will probably want for rows residual[r] + delta[r],

@@ -156,17 +156,19 @@ absl::Status Forward::MoeLayer(int layer, const Sweep& sweep) {
 void Forward::GuessNext(int layer, int64_t rows) {
   if (!context_.prefetch) return;
   const PoolCounters counters = context_.pool->counters();
-  if (!guess_gate_.Open(counters.prefetches_used, counters.prefetches_wasted)) return;
+  if (!guess_gate_.Open({counters.prefetches_used, counters.prefetches_wasted, counters.prefetch_gained_bytes,
+                         counters.prefetch_lost_bytes})) {
+    return;
+  }
   const bool is_last = layer + 1 == config_.layers;
   const int next = is_last ? config_.dense_layers : layer + 1;
-  context_.pool->Prefetch(next - config_.dense_layers,
-                          is_last ? guesser_.GuessAll(next_rows_) : GuessLayer(next, rows));
-}
-
-absl::Span<const int> Forward::GuessLayer(int layer, int64_t rows) {
-  const absl::Span<const int> all = guesser_.GuessAll(rows);
-  if (!all.empty()) return all;
-  return guesser_.Guess(layer, *context_.vectors, trunk_, residual_rows_, delta_rows_, rows);
+  const int64_t wanting_rows = is_last ? next_rows_ : rows;
+  absl::Span<const int> guesses = guesser_.GuessAll(wanting_rows);
+  const double odds = guesses.empty() ? guess_gate_.usefulness() : guesser_.WantedShare(wanting_rows);
+  if (guesses.empty() && !is_last) {
+    guesses = guesser_.Guess(next, *context_.vectors, trunk_, residual_rows_, delta_rows_, rows);
+  }
+  context_.pool->Prefetch(next - config_.dense_layers, guesses, odds);
 }
 
 absl::Status Forward::GatedFfn(int layer, const InputRows& in) {

@@ -78,7 +78,6 @@ class Forward {
   absl::Status DenseFfn(int layer, const Sweep& sweep);
   absl::Status MoeLayer(int layer, const Sweep& sweep);
   void GuessNext(int layer, int64_t rows);
-  absl::Span<const int> GuessLayer(int layer, int64_t rows);
   absl::Status GatedFfn(int layer, const InputRows& in);
   absl::Status Head(const Sweep& sweep);
   absl::Status Product(TrunkOp op, int layer, const InputRows& in, float* const* out);

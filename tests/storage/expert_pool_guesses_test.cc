@@ -46,7 +46,7 @@ TEST_CASE("with guesses right, wrong and late every union is delivered once and 
           const int layer = demand % kLayers;
           REQUIRE(test.pool->Demand(layer, ids, delivery).ok());
           const std::vector<int> next = RandomUnion(&random);
-          test.pool->Prefetch((layer + 1) % kLayers, GuessesFor(next, &random));
+          test.pool->Prefetch((layer + 1) % kLayers, GuessesFor(next, &random), 0.5);
           auto order = Drain(&test, layer, seed % 2 == 0 ? 0 : static_cast<size_t>(std::min(1, slots - 1)));
           REQUIRE_MESSAGE(order.ok(), order.status().ToString());
           if (delivery == Delivery::kArrival) std::sort(order->begin(), order->end());
@@ -70,7 +70,7 @@ TEST_CASE("a guess that came in time is a hit and its demand reads nothing") {
   const ScratchFiles files({FileBytes()});
   PoolTest test = MakePool(files, 8, {});
   const uint64_t before = test.io.loader->counters().bytes_read;
-  test.pool->Prefetch(1, {5});
+  test.pool->Prefetch(1, {5}, 1.0);
   AwaitGuess(&test, before);
   const uint64_t reads = test.io.faults->reads();
   REQUIRE(test.pool->Demand(1, {5}, Delivery::kArrival).ok());
@@ -85,7 +85,7 @@ TEST_CASE("a guess that nobody demands is wasted and may be evicted afterwards")
   const ScratchFiles files({FileBytes()});
   PoolTest test = MakePool(files, 1, {});
   const uint64_t before = test.io.loader->counters().bytes_read;
-  test.pool->Prefetch(0, {7});
+  test.pool->Prefetch(0, {7}, 1.0);
   AwaitGuess(&test, before);
   REQUIRE(test.pool->Demand(0, {1, 2}, Delivery::kAscending).ok());
   CHECK(*Drain(&test, 0, 0) == std::vector<int>{1, 2});
@@ -99,7 +99,7 @@ TEST_CASE("a guess that cannot be read is no failure until it is demanded") {
   script.fail_read = 1;
   script.persistent = true;
   PoolTest test = MakePool(files, 4, script);
-  test.pool->Prefetch(0, {12});
+  test.pool->Prefetch(0, {12}, 1.0);
   while (test.io.faults->errors() == 0) std::this_thread::yield();
   REQUIRE(test.pool->Demand(0, {1, 2}, Delivery::kArrival).ok());
   REQUIRE(Drain(&test, 0, 0).ok());
@@ -108,12 +108,48 @@ TEST_CASE("a guess that cannot be read is no failure until it is demanded") {
   CHECK(absl::IsDataLoss(Drain(&test, 0, 0).status()));
 }
 
+// A pool whose slots for layers 0 and 2 all hold experts of layer 2, in the middle of
+// the sweep's layer 1.
+PoolTest PoolFullOfLayerTwo(const ScratchFiles& files, const std::vector<int>& experts) {
+  PoolTest test = MakePool(files, static_cast<int>(experts.size()), {});
+  for (int layer = 2; layer >= 1; --layer) {
+    REQUIRE(test.pool->Demand(layer, experts, Delivery::kArrival).ok());
+    REQUIRE(Drain(&test, layer, 0).ok());
+  }
+  REQUIRE(test.pool->counters().evictions == 0);
+  return test;
+}
+
+TEST_CASE("no guess takes the place of another one that is resident, not even when all are guessed") {
+  const ScratchFiles files({FileBytes()});
+  PoolTest test = PoolFullOfLayerTwo(files, {5, 6});
+  test.pool->Prefetch(2, AllExperts(), 1.0);
+  CHECK(test.pool->counters().evictions == 0);
+  REQUIRE(test.pool->Demand(2, {5, 6}, Delivery::kAscending).ok());
+  REQUIRE(Drain(&test, 2, 0).ok());
+  CHECK(test.pool->counters().hits == 2);
+}
+
+TEST_CASE("what a layer still ahead will want with better odds does not leave for a guess, with worse odds it does") {
+  const ScratchFiles files({FileBytes()});
+  for (const double odds : {0.1, 0.95}) {
+    PoolTest test = PoolFullOfLayerTwo(files, {5, 6});
+    const uint64_t before = test.io.loader->counters().bytes_read;
+    test.pool->Prefetch(2, {5, 7}, odds);
+    CHECK(test.pool->counters().evictions == (odds > 0.5 ? 1 : 0));
+    if (odds > 0.5) AwaitGuess(&test, before);
+    REQUIRE(test.pool->Demand(2, {5, odds > 0.5 ? 7 : 6}, Delivery::kArrival).ok());
+    REQUIRE(Drain(&test, 2, 0).ok());
+    CHECK(test.pool->counters().hits == 2);
+  }
+}
+
 TEST_CASE("a pool with guesses on their way can be cancelled and destroyed") {
   const ScratchFiles files({FileBytes()});
   for (int trial = 0; trial < 50; ++trial) {
     PoolTest test = MakePool(files, 3, {});
     REQUIRE(test.pool->Demand(0, {1, 2}, Delivery::kArrival).ok());
-    test.pool->Prefetch(1, {4, 5, 6});
+    test.pool->Prefetch(1, {4, 5, 6}, 1.0);
     if (trial % 2 == 0) test.pool->Cancel();
   }
 }

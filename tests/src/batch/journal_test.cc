@@ -519,5 +519,21 @@ TEST_CASE("so does one that is rewritten between") {
   CHECK(met.in_rewrites > 300);
 }
 
+TEST_CASE("how far the answers were synced is known again, also behind a rewriting, and not before it was told") {
+  MemoryFiles files;
+  CHECK_FALSE(OpenOrDie(&files)->answer_bytes().has_value());
+  CHECK_FALSE(OpenOrDie(&files)->answer_bytes().has_value());
+  {
+    const auto journal = OpenOrDie(&files, kPath, /*rewrite_bytes=*/1);
+    REQUIRE(journal->Answers(0).ok());
+    REQUIRE(journal->Answers(uint64_t{1} << 40).ok());
+    for (int i = 0; i < 100; ++i) REQUIRE(journal->Begin(3, static_cast<uint64_t>(i)).ok());
+    REQUIRE(journal->Sync().ok());
+  }
+  CHECK(files.bytes(kPath).size() < 1000);  // rewritten
+  CHECK(OpenOrDie(&files)->answer_bytes() == uint64_t{1} << 40);
+  CHECK((*Journal::Inspect(&files, kPath))->answer_bytes() == uint64_t{1} << 40);
+}
+
 }  // namespace
 }  // namespace sluice
