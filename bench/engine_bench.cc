@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -82,16 +83,17 @@ void Run(benchmark::State& state, int64_t tokens, const std::function<absl::Stat
 }
 
 void RegisterAll(Engine* engine, int64_t longest) {
-  for (int64_t tokens : {kShortPrompt, longest}) {
-    if (tokens > longest) continue;
+  const std::set<int64_t> lengths = {std::min(kShortPrompt, longest), longest};
+  for (int64_t tokens : lengths) {
     benchmark::RegisterBenchmark(
         ("prompt/" + std::to_string(tokens)).c_str(),
         [=](benchmark::State& state) { Run(state, tokens, [=] { return FeedPrompt(engine, tokens); }); })
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
   }
-  for (int64_t context : {int64_t{0}, kShortPrompt, longest}) {
-    if (context > longest) continue;
+  std::set<int64_t> contexts = lengths;
+  contexts.insert(0);
+  for (int64_t context : contexts) {
     benchmark::RegisterBenchmark(
         ("generate/" + std::to_string(context)).c_str(),
         [=](benchmark::State& state) { Run(state, kGenerated, [=] { return GenerateTokens(engine, context); }); })

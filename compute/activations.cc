@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -58,6 +59,16 @@ size_t ActivationRowBytes(ActivationFormat format, int64_t elements) {
   SLUICE_CHECK(false);
 }
 
+uint16_t LargestGroup(const int8_t* codes) {
+  int largest = 0;
+  for (int g = 0; g < 16; ++g) {
+    int sum = 0;
+    for (int i = 0; i < 16; ++i) sum += std::abs(codes[16 * g + i]);
+    largest = std::max(largest, sum);
+  }
+  return static_cast<uint16_t>(largest);
+}
+
 void CopyF32(const float* x, int64_t elements, void* out) {
   const size_t bytes = static_cast<size_t>(elements) * sizeof(float);
   std::memcpy(out, x, bytes);
@@ -83,6 +94,7 @@ void QuantizeQ8Block256(const float* x, int64_t elements, void* out) {
     std::memset(&block, 0, sizeof block);
     block.scale = QuantizeValues(x + 256 * b, 256, block.values);
     for (int g = 0; g < 16; ++g) block.group_sums[g] = static_cast<int16_t>(SumOf(block.values + 16 * g, 16));
+    block.largest_group = LargestGroup(block.values);
   }
 }
 

@@ -34,7 +34,8 @@ inline constexpr int kActivationFormats = 3;
 struct alignas(64) Q8Block256 {
   float scale;
   int16_t group_sums[16];  // sum of values[16 * g .. 16 * g + 15]
-  uint8_t padding[28];
+  uint16_t largest_group;  // the largest sum of magnitudes of sixteen values
+  uint8_t padding[26];
   int8_t values[256];
 };
 static_assert(sizeof(Q8Block256) == 320);
@@ -51,6 +52,9 @@ static_assert(sizeof(Q8Block32x8) == 320);
 
 // Bytes of a row, a multiple of 64. `elements` is a multiple of the block length.
 size_t ActivationRowBytes(ActivationFormat format, int64_t elements);
+
+// What largest_group of a block's 256 codes is.
+uint16_t LargestGroup(const int8_t* codes);
 
 // The entries of KernelSet::quantize. `out` has ActivationRowBytes() bytes. The
 // portable reference; kernel sets have faster versions with the same bits.

@@ -80,6 +80,15 @@ struct Kernel {
   MatMulFn matmul = nullptr;
 };
 
+// out[r][c] = element c of row r as float32; out is packed. Rows of `in` lie
+// stride_bytes apart, at any alignment.
+struct WidenRowsArgs {
+  const uint8_t* in;
+  int64_t stride_bytes;
+  int64_t rows, columns;
+  float* out;
+};
+
 // Vector operations on float32 rows; see compute/ops.h for what each computes.
 struct VectorOps {
   // Sixteen chains from +0, then SumLanes: dot_lanes on zeroed lanes.
@@ -90,7 +99,10 @@ struct VectorOps {
   void (*dot_lanes)(const float* a, const float* b, int64_t n, float lanes[16]);
   // y[i] = fma(scale, x[i], y[i])
   void (*axpy)(float scale, const float* x, float* y, int64_t n);
-  void (*f16_to_f32)(const uint16_t* in, float* out, int64_t n);
+  void (*widen_f16)(const WidenRowsArgs& args);
+  // Blocks of 32 codes behind their float16 scale, a short last one where the row
+  // ends in it: scale * code, rounded once.
+  void (*widen_q8)(const WidenRowsArgs& args);
   void (*f32_to_f16)(const float* in, uint16_t* out, int64_t n);  // round to nearest even
   // out[i] = Silu(gate[i]) * up[i], that is (gate / (1 + Exp(-gate))) * up; out may be gate or up.
   void (*swiglu)(const float* gate, const float* up, float* out, int64_t n);

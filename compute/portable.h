@@ -15,7 +15,8 @@ namespace sluice::portable {
 float Dot(const float* a, const float* b, int64_t n);
 void DotLanes(const float* a, const float* b, int64_t n, float lanes[16]);
 void Axpy(float scale, const float* x, float* y, int64_t n);
-void F16RowToF32(const uint16_t* in, float* out, int64_t n);
+void WidenF16(const WidenRowsArgs& args);
+void WidenQ8(const WidenRowsArgs& args);
 void F32RowToF16(const float* in, uint16_t* out, int64_t n);
 void Swiglu(const float* gate, const float* up, float* out, int64_t n);
 float ExpSum(float* x, int64_t n, float max);

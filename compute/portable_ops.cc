@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "compute/load_bytes.h"
 #include "compute/ops.h"
 #include "compute/portable.h"
 
@@ -28,8 +29,22 @@ void Axpy(float scale, const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = std::fma(scale, x[i], y[i]);
 }
 
-void F16RowToF32(const uint16_t* in, float* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = F16ToF32(in[i]);
+void WidenF16(const WidenRowsArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    for (int64_t c = 0; c < args.columns; ++c) {
+      args.out[r * args.columns + c] = LoadF16(args.in + r * args.stride_bytes + 2 * c);
+    }
+  }
+}
+
+void WidenQ8(const WidenRowsArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    for (int64_t c = 0; c < args.columns; ++c) {
+      const uint8_t* block = args.in + r * args.stride_bytes + c / 32 * 34;
+      const float code = static_cast<int8_t>(block[2 + c % 32]);
+      args.out[r * args.columns + c] = LoadF16(block) * code;
+    }
+  }
 }
 
 void F32RowToF16(const float* in, uint16_t* out, int64_t n) {
@@ -49,7 +64,7 @@ float ExpSum(float* x, int64_t n, float max) {
   return SumLanes(lanes);
 }
 
-VectorOps Ops() { return {Dot, DotLanes, Axpy, F16RowToF32, F32RowToF16, Swiglu, ExpSum}; }
+VectorOps Ops() { return {Dot, DotLanes, Axpy, WidenF16, WidenQ8, F32RowToF16, Swiglu, ExpSum}; }
 
 void AddProduct(const AddProductArgs& args) {
   for (int64_t r = 0; r < args.rows; ++r) {

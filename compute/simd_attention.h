@@ -87,6 +87,9 @@ void ProductColumns(const AddProductArgs& args, int64_t column) {
   if constexpr (kMany > 4) {
     for (; row + 4 <= args.rows; row += 4) ProductTile<C, 4, kValues, kRagged>(args, row, column);
   }
+  if constexpr (kMany > 2) {
+    for (; row + 2 <= args.rows; row += 2) ProductTile<C, 2, kValues, kRagged>(args, row, column);
+  }
   for (; row < args.rows; ++row) ProductTile<C, 1, kValues, kRagged>(args, row, column);
 }
 

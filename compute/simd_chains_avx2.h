@@ -37,6 +37,15 @@ struct Avx2Chains {
   static Value LoadF16(const uint16_t* from) {
     return {_mm256_cvtph_ps(LoadWords(from)), _mm256_cvtph_ps(LoadWords(from + 8))};
   }
+  static Value SetF16(uint16_t half) {
+    const __m256 eight = _mm256_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(half)));
+    return {eight, eight};
+  }
+  static Value LoadBytes(const void* from) {
+    const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(from));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+  }
   static void StoreF16(uint16_t* to, Value a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(a.low, _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8), _mm256_cvtps_ph(a.high, _MM_FROUND_TO_NEAREST_INT));

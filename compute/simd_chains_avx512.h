@@ -28,6 +28,12 @@ struct Avx512Chains {
   static Value Load(const float* from) { return _mm512_loadu_ps(from); }
   static void Store(float* to, Value a) { _mm512_storeu_ps(to, a); }
   static Value LoadF16(const uint16_t* from) { return _mm512_cvtph_ps(LoadWords(from)); }
+  static Value SetF16(uint16_t half) { return _mm512_cvtph_ps(_mm256_set1_epi16(static_cast<int16_t>(half))); }
+  // Sixteen signed bytes.
+  static Value LoadBytes(const void* from) {
+    const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(from));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+  }
   static void StoreF16(uint16_t* to, Value a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
   }

@@ -1,4 +1,4 @@
-// Products of float weights and the vector operations, on sixteen chains.
+// The vector operations, on sixteen chains.
 //
 // C is the vocabulary of an instruction set (Avx512Chains, Avx2Chains). Ragged
 // ends go through a zero-filled copy of sixteen, which is what the canonical
@@ -13,50 +13,11 @@
 #include "compute/exp_poly.h"
 #include "compute/kernel_set.h"
 #include "compute/simd_common.h"
+#include "compute/simd_float_products.h"
 
 namespace sluice {
 namespace {
 
-constexpr int kChains = 16;
-constexpr int kAheadBytes = 1024;  // of weights, fetched early
-
-struct WeightsF32 {
-  using Element = float;
-  template <class C>
-  static SLUICE_INLINE typename C::Part Load(const void* from) {
-    return C::LoadPart(from);
-  }
-};
-struct WeightsF16 {
-  using Element = uint16_t;
-  template <class C>
-  static SLUICE_INLINE typename C::Part Load(const void* from) {
-    return C::LoadF16Part(from);
-  }
-};
-struct WeightsBf16 {
-  using Element = uint16_t;
-  template <class C>
-  static SLUICE_INLINE typename C::Part Load(const void* from) {
-    return C::LoadBf16Part(from);
-  }
-};
-
-// Sixteen elements at any alignment.
-template <class C, class W>
-SLUICE_INLINE void LoadParts(const void* from, typename C::Part (&parts)[C::kParts]) {
-  constexpr int kPartBytes = kChains / C::kParts * sizeof(typename W::Element);
-  SLUICE_UNROLL
-  for (int p = 0; p < C::kParts; ++p)
-    parts[p] = W::template Load<C>(static_cast<const uint8_t*>(from) + p * kPartBytes);
-}
-// The first `count` of them, as if followed by zeros.
-template <class C, class W>
-SLUICE_INLINE void LoadFirstParts(const void* from, int64_t count, typename C::Part (&parts)[C::kParts]) {
-  typename W::Element sixteen[kChains] = {};
-  std::memcpy(sixteen, from, static_cast<size_t>(count) * sizeof(typename W::Element));
-  LoadParts<C, W>(sixteen, parts);
-}
 template <class C>
 SLUICE_INLINE typename C::Value LoadFirst(const float* from, int64_t count) {
   float sixteen[kChains] = {};
@@ -68,72 +29,6 @@ SLUICE_INLINE void StoreFirst(float* to, int64_t count, typename C::Value a) {
   float sixteen[kChains];
   C::Store(sixteen, a);
   std::memcpy(to, sixteen, static_cast<size_t>(count) * sizeof(float));
-}
-
-// kOutputs outputs of R rows.
-template <class C, class W, int kOutputs, int R>
-void FloatTile(const uint8_t* weights, int64_t n_in, const void* const* rows, float* const* outputs, int64_t output) {
-  constexpr int64_t kSize = sizeof(typename W::Element);
-  typename C::Part sums[kOutputs][R][C::kParts];
-  for (auto& of_output : sums) {
-    for (auto& of_row : of_output) {
-      for (typename C::Part& part : of_row) part = C::ZeroPart();
-    }
-  }
-  const auto add = [&](int64_t i, auto load_x, auto load_w) SLUICE_INLINE_LAMBDA {
-    typename C::Part x[R][C::kParts];
-    SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) load_x(static_cast<const float*>(rows[r]) + i, x[r]);
-    SLUICE_UNROLL
-    for (int o = 0; o < kOutputs; ++o) {
-      typename C::Part w[C::kParts];
-      const uint8_t* from = weights + (o * n_in + i) * kSize;
-      if constexpr (R == 1) __builtin_prefetch(from + kAheadBytes, 0, 2);
-      load_w(from, w);
-      SLUICE_UNROLL
-      for (int r = 0; r < R; ++r) {
-        SLUICE_UNROLL
-        for (int p = 0; p < C::kParts; ++p) sums[o][r][p] = C::FmaPart(w[p], x[r][p], sums[o][r][p]);
-      }
-    }
-  };
-  int64_t i = 0;
-  for (; i + kChains <= n_in; i += kChains) add(i, LoadParts<C, WeightsF32>, LoadParts<C, W>);
-  if (i < n_in) {
-    const int64_t rest = n_in - i;
-    add(
-        i, [rest](const void* from, auto& parts) { LoadFirstParts<C, WeightsF32>(from, rest, parts); },
-        [rest](const void* from, auto& parts) { LoadFirstParts<C, W>(from, rest, parts); });
-  }
-  SLUICE_UNROLL
-  for (int o = 0; o < kOutputs; ++o) {
-    SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) outputs[r][output + o] = C::SumParts(sums[o][r]);
-  }
-}
-
-// All outputs of R rows, kOutputs at a time.
-template <class C, class W, int kOutputs, int R>
-void FloatRows(const MatMulArgs& args, int64_t row) {
-  const int64_t row_bytes = args.n_in * static_cast<int64_t>(sizeof(typename W::Element));
-  const void* const* rows = args.activations + row;
-  float* const* outputs = args.outputs + row;
-  const uint8_t* weights = static_cast<const uint8_t*>(args.weights);
-  int64_t o = 0;
-  for (; o + kOutputs <= args.n_out; o += kOutputs) {
-    FloatTile<C, W, kOutputs, R>(weights + o * row_bytes, args.n_in, rows, outputs, o);
-  }
-  for (; o < args.n_out; ++o) FloatTile<C, W, 1, R>(weights + o * row_bytes, args.n_in, rows, outputs, o);
-}
-
-// A MatMulFn.
-template <class C, class W>
-void FloatMatMul(const MatMulArgs& args) {
-  int64_t row = 0;
-  for (; row + C::kTileRows <= args.n_rows; row += C::kTileRows) {
-    FloatRows<C, W, C::kTileOutputs, C::kTileRows>(args, row);
-  }
-  for (; row < args.n_rows; ++row) FloatRows<C, W, C::kOutputsOfOneRow, 1>(args, row);
 }
 
 // compute/exp_poly.h, lane by lane.
@@ -183,13 +78,53 @@ void Axpy(float scale, const float* x, float* y, int64_t n) {
 }
 
 template <class C>
-void F16ToF32(const uint16_t* in, float* out, int64_t n) {
-  int64_t i = 0;
-  for (; i + kChains <= n; i += kChains) C::Store(out + i, C::LoadF16(in + i));
-  if (i == n) return;
-  uint16_t sixteen[kChains] = {};
-  std::memcpy(sixteen, in + i, static_cast<size_t>(n - i) * sizeof(uint16_t));
-  StoreFirst<C>(out + i, n - i, C::LoadF16(sixteen));
+SLUICE_INLINE typename C::Value LoadF16At(const uint8_t* from) {
+  return C::LoadF16(reinterpret_cast<const uint16_t*>(from));
+}
+
+template <class C>
+void WidenF16(const WidenRowsArgs& args) {
+  const uint8_t* in = args.in;
+  float* out = args.out;
+  for (int64_t r = 0; r < args.rows; ++r, in += args.stride_bytes, out += args.columns) {
+    int64_t i = 0;
+    for (; i + kChains <= args.columns; i += kChains) C::Store(out + i, LoadF16At<C>(in + 2 * i));
+    if (i == args.columns) continue;
+    uint8_t sixteen[2 * kChains] = {};
+    std::memcpy(sixteen, in + 2 * i, static_cast<size_t>(args.columns - i) * 2);
+    StoreFirst<C>(out + i, args.columns - i, LoadF16At<C>(sixteen));
+  }
+}
+
+// Codes of one scale, as many as `count` says or a whole block.
+template <class C>
+SLUICE_INLINE void WidenQ8Block(const uint8_t* block, int64_t count, float* out) {
+  uint16_t half;
+  std::memcpy(&half, block, sizeof half);
+  const typename C::Value scale = C::SetF16(half);
+  const uint8_t* codes = block + sizeof half;
+  if (count >= 2 * kChains) {
+    C::Store(out, C::Mul(scale, C::LoadBytes(codes)));
+    C::Store(out + kChains, C::Mul(scale, C::LoadBytes(codes + kChains)));
+    return;
+  }
+  uint8_t rest[2 * kChains] = {};
+  std::memcpy(rest, codes, static_cast<size_t>(count));
+  const int64_t first = count < kChains ? count : kChains;
+  StoreFirst<C>(out, first, C::Mul(scale, C::LoadBytes(rest)));
+  StoreFirst<C>(out + first, count - first, C::Mul(scale, C::LoadBytes(rest + kChains)));
+}
+
+template <class C>
+void WidenQ8(const WidenRowsArgs& args) {
+  constexpr int64_t kBlock = 2 * kChains, kBlockBytes = kBlock + 2;
+  const uint8_t* in = args.in;
+  float* out = args.out;
+  for (int64_t r = 0; r < args.rows; ++r, in += args.stride_bytes, out += args.columns) {
+    for (int64_t i = 0; i < args.columns; i += kBlock) {
+      WidenQ8Block<C>(in + i / kBlock * kBlockBytes, args.columns - i, out + i);
+    }
+  }
 }
 
 template <class C>
@@ -289,6 +224,7 @@ void Quantize256(const float* x, int64_t elements, void* out) {
       const float* group = x + 256 * b + 16 * g;
       block.group_sums[g] = static_cast<int16_t>(QuantizeSixteen<C>(group, scale.inverse, block.values + 16 * g));
     }
+    block.largest_group = LargestGroup(block.values);
   }
 }
 
@@ -301,7 +237,7 @@ void FillFloatProducts(KernelSet* set) {
 
 template <class C>
 void FillVectorOps(KernelSet* set) {
-  set->ops = {Dot<C>, DotLanes<C>, Axpy<C>, F16ToF32<C>, F32ToF16<C>, Swiglu<C>, ExpSum<C>};
+  set->ops = {Dot<C>, DotLanes<C>, Axpy<C>, WidenF16<C>, WidenQ8<C>, F32ToF16<C>, Swiglu<C>, ExpSum<C>};
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block32)] = Quantize32<C>;
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block256)] = Quantize256<C>;
 }

@@ -42,6 +42,16 @@ struct NeonChains {
   static Value LoadF16(const uint16_t* from) {
     return {{LoadF16Part(from), LoadF16Part(from + 4), LoadF16Part(from + 8), LoadF16Part(from + 12)}};
   }
+  static Value SetF16(uint16_t half) {
+    const float32x4_t four = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half)));
+    return {{four, four, four, four}};
+  }
+  static Value LoadBytes(const void* from) {
+    const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(static_cast<const uint8_t*>(from)));
+    const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+    return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
+             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
+  }
   static void StoreF16(uint16_t* to, Value a) {
     SLUICE_UNROLL
     for (int i = 0; i < 4; ++i) vst1_u16(to + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.of[i])));

@@ -1,7 +1,7 @@
 // Products with several rows of activations: tiles of rows and two panels.
 //
 // Two panels (32 outputs) of one slice are decoded into the first-level cache
-// for up to kChunkRows rows; a tile keeps the integer sums of R rows and both
+// for up to kGroupRows rows; a tile keeps the integer sums of R rows and both
 // panels in registers. vpdpbusd wants one unsigned operand:
 //   formats with minimums  unsigned codes, activations as they are
 //   the others             signed codes, activations + 128, whose excess (128 times
@@ -29,8 +29,11 @@ namespace {
 constexpr int kPanels = 2;  // of a tile
 constexpr int kPairs = 2;   // of panels, decoded together
 constexpr int kPairLanes = kPanels * Avx512::kLanes;
-constexpr int kBandRows = 12;  // rows whose activations are in the first-level cache together
-constexpr int kFewRows = 24;   // up to here the cost of decoding decides: one panel at a time
+constexpr int kTileRows = 6;              // or one less
+constexpr int kBandRows = 2 * kTileRows;  // rows whose activations are in the first-level cache together
+constexpr int kFewRows = 24;              // up to here the cost of decoding decides: one panel at a time
+// Any larger number of rows is a sum of 5s and 6s.
+static_assert(kFewRows >= (kTileRows - 1) * (kTileRows - 2));
 
 // Codes of full range as they are.
 struct Avx512Signed : Avx512 {
@@ -51,24 +54,35 @@ struct TilePlan {
   static constexpr int kExact = 32767 / (4 * 127 * kMagnitude);
   static constexpr int kWordDwords = kExact >= 4 ? 4 : kExact >= 2 ? 2 : 1;
 };
+// Steps are what is summed before the sub-scale; int16 steps are scaled and added
+// by one instruction, int32 ones take the work of three.
 template <class F>
 struct TilePlan256 : TilePlan<F> {
-  // An int32 product and its addition take three times the work of an int16 one.
-  static constexpr bool kWords = !F::kFoldScales && F::kGroupDwords / TilePlan<F>::kWordDwords < 3;
-  static constexpr int kStep = kWords ? TilePlan<F>::kWordDwords : F::kGroupDwords;
+  using Base = TilePlan<F>;
+  static constexpr bool kWords = !F::kFoldScales && F::kGroupDwords / Base::kWordDwords < 3;
+  static constexpr int kStep = kWords ? Base::kWordDwords : F::kGroupDwords;
   static constexpr int kSteps = kCodeDwords / kStep;
   // Each step has its own start only where steps must fit int16.
-  static constexpr int kStarts = kWords ? kSteps : 1;
+  static constexpr int kStarts = kWords && Base::kSigned ? kSteps : 1;
   // Where groups are of 32, pairs of group sums are added beforehand.
   static constexpr int kSumPairs = F::kGroupDwords == 8 ? 4 : 8;
+
+  // Longer steps for blocks of activations that are not all large: no sum over
+  // sixteen magnitudes exceeds kMildSum (of 2032), so int16 holds these too.
+  static constexpr int kMildStep = F::kGroupDwords == 8 && Base::kMagnitude <= 16 ? 8 : 4;
+  static constexpr int kMildSum = 32767 / (Base::kMagnitude * kMildStep / 4);
+  static constexpr bool kHasMild =
+      !F::kFoldScales && !F::kArranged && kMildSum >= 1000 && (kWords ? kMildStep > kStep : !Base::kSigned);
+  static constexpr int kMildStarts = kHasMild && Base::kSigned ? kCodeDwords / kMildStep : 1;
 };
 
 template <class F>
 struct Tile256 {
   __m512i codes[kCodeDwords];
   __m512i scales[kCodeDwords / F::kGroupDwords];
-  __m512i sum_pairs[TilePlan256<F>::kSumPairs];
+  __m512i sum_pairs[F::kMinimums ? TilePlan256<F>::kSumPairs : 1];
   __m512i starts[TilePlan256<F>::kStarts];
+  __m512i mild_starts[TilePlan256<F>::kMildStarts];
   __m512 unit;
   __m512 min_unit;
 };
@@ -83,9 +97,9 @@ template <bool kSigned>
 SLUICE_INLINE __m512i TileDot(__m512i sum, __m512i codes, __m512i values) {
   return kSigned ? _mm512_dpbusd_epi32(sum, values, codes) : _mm512_dpbusd_epi32(sum, codes, values);
 }
-template <class F>
+template <bool kWords>
 SLUICE_INLINE __m512i AddStep(__m512i sum, __m512i part, __m512i scale) {
-  if constexpr (TilePlan256<F>::kWords) return _mm512_dpwssd_epi32(sum, part, scale);
+  if constexpr (kWords) return _mm512_dpwssd_epi32(sum, part, scale);
   return _mm512_add_epi32(sum, _mm512_mullo_epi32(part, scale));
 }
 // -128 times the sum of the codes.
@@ -140,7 +154,19 @@ SLUICE_INLINE void FinishGroup(int g, Tile256<F>* tile, __m512i* total) {
     for (int s = 0; s < kSteps; ++s) tile->starts[g * kSteps + s] = StartOf<Plan::kStep>(codes + s * Plan::kStep);
   } else {
     const __m512i start = StartOf<F::kGroupDwords>(codes);
-    *total = F::kFoldScales ? _mm512_add_epi32(*total, start) : AddStep<F>(*total, start, *scale);
+    *total = F::kFoldScales ? _mm512_add_epi32(*total, start) : AddStep<false>(*total, start, *scale);
+  }
+}
+
+// The starts of longer steps are sums of those of the shorter ones.
+template <class F>
+SLUICE_INLINE void SetMildStarts(Tile256<F>* tile) {
+  using Plan = TilePlan256<F>;
+  constexpr int kEach = Plan::kMildStep / Plan::kStep;
+  for (int s = 0; s < kCodeDwords / Plan::kMildStep; ++s) {
+    __m512i sum = tile->starts[s * kEach];
+    for (int i = 1; i < kEach; ++i) sum = _mm512_add_epi32(sum, tile->starts[s * kEach + i]);
+    tile->mild_starts[s] = sum;
   }
 }
 
@@ -165,6 +191,7 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile256<F>* tile) {
   __m512i total = _mm512_setzero_si512();
   for (int g = 0; g < kGroups; ++g) FinishGroup<F>(g, tile, &total);
   if constexpr (Plan::kSigned && !Plan::kWords) tile->starts[0] = total;
+  if constexpr (Plan::kSigned && Plan::kHasMild) SetMildStarts(tile);
 }
 
 template <class F>
@@ -186,6 +213,7 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile32* tile) {
 
 // The activations of a band of rows, as products want them.
 struct Band {
+  bool mild;  // all of it: TilePlan256::kMildSum
   const void* blocks[kBandRows];
   const uint8_t* values[kBandRows];
   alignas(32) int16_t sums[kBandRows][16];
@@ -204,12 +232,14 @@ SLUICE_INLINE void SetSums(const int16_t* group_sums, int16_t* sums) {
 template <class F, class Activations>
 SLUICE_NOINLINE void SetBand(const void* const* rows, int n_rows, int64_t index, Band* band) {
   const __m512i bias = _mm512_set1_epi8(static_cast<char>(0x80));
+  band->mild = true;
   for (int r = 0; r < n_rows; ++r) {
     const Activations* block = static_cast<const Activations*>(rows[r]) + index;
     const void* values = &block->values;
     if constexpr (std::is_same_v<Activations, Q8Block256>) {
       values = ValuesOf<F>(*block, reinterpret_cast<int8_t*>(band->biased[r]));
       if constexpr (F::kMinimums) SetSums<F>(block->group_sums, band->sums[r]);
+      band->mild &= block->largest_group <= TilePlan256<F>::kMildSum;
     }
     band->blocks[r] = block;
     band->values[r] = static_cast<const uint8_t*>(values);
@@ -224,10 +254,17 @@ SLUICE_NOINLINE void SetBand(const void* const* rows, int n_rows, int64_t index,
 }
 
 // The float chains of a row and a pair of panels.
-struct PairChains {
+struct MainChains {
   __m512 main[kPanels];
+};
+struct BothChains : MainChains {
   __m512 minimum[kPanels];
 };
+template <class F>
+using PairChains = std::conditional_t<F::kMinimums, BothChains, MainChains>;
+// Rows that share one decoding: as many as have chains in 32 KB.
+template <class F>
+constexpr int kGroupRows = F::kMinimums ? 64 : 128;
 
 template <int R>
 using TileSums = __m512i[kPanels][R];
@@ -248,11 +285,13 @@ SLUICE_INLINE void AddDots(const __m512i* const (&codes)[kPanels], const uint8_t
   }
 }
 
-template <class F, int R>
+template <class F, int R, bool kMild>
 SLUICE_INLINE void BlockSums(const Tile256<F> (&tiles)[kPanels], const uint8_t* const (&values)[R], TileSums<R>& sums) {
   using Plan = TilePlan256<F>;
   const __m512i* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
-  constexpr bool kStartSums = Plan::kSigned && !Plan::kWords;
+  constexpr bool kWords = kMild || Plan::kWords;
+  constexpr int kStep = kMild ? Plan::kMildStep : Plan::kStep;
+  constexpr bool kStartSums = Plan::kSigned && !kWords;
   SLUICE_UNROLL
   for (int p = 0; p < kPanels; ++p) {
     const __m512i start = kStartSums ? tiles[p].starts[0] : _mm512_setzero_si512();
@@ -263,20 +302,21 @@ SLUICE_INLINE void BlockSums(const Tile256<F> (&tiles)[kPanels], const uint8_t* 
     for (int k = 0; k < kCodeDwords; k += 4) AddDots<Plan::kSigned, R, 4>(codes, values, k, sums);
     return;
   }
-  for (int s = 0; s < Plan::kSteps; ++s) {
+  for (int s = 0; s < kCodeDwords / kStep; ++s) {
     TileSums<R> parts;
     SLUICE_UNROLL
     for (int p = 0; p < kPanels; ++p) {
-      const __m512i start = Plan::kSigned && Plan::kWords ? tiles[p].starts[s % Plan::kStarts] : _mm512_setzero_si512();
+      const __m512i* starts = kMild ? tiles[p].mild_starts : tiles[p].starts;
+      const __m512i start = Plan::kSigned && kWords ? starts[s] : _mm512_setzero_si512();
       SLUICE_UNROLL
       for (int r = 0; r < R; ++r) parts[p][r] = start;
     }
-    AddDots<Plan::kSigned, R, Plan::kStep>(codes, values, s * Plan::kStep, parts);
+    AddDots<Plan::kSigned, R, kStep>(codes, values, s * kStep, parts);
     SLUICE_UNROLL
     for (int p = 0; p < kPanels; ++p) {
-      const __m512i scale = tiles[p].scales[s * Plan::kStep / F::kGroupDwords];
+      const __m512i scale = tiles[p].scales[s * kStep / F::kGroupDwords];
       SLUICE_UNROLL
-      for (int r = 0; r < R; ++r) sums[p][r] = AddStep<F>(sums[p][r], parts[p][r], scale);
+      for (int r = 0; r < R; ++r) sums[p][r] = AddStep<kWords>(sums[p][r], parts[p][r], scale);
     }
   }
 }
@@ -300,13 +340,13 @@ SLUICE_INLINE void MinimumSums(const Tile256<F> (&tiles)[kPanels], const Band& b
   }
 }
 
-template <class F, int R>
-SLUICE_NOINLINE void RunTile(const Tile256<F> (&tiles)[kPanels], int, const Band& band, int row, PairChains* chains) {
+template <class F, int R, bool kMild>
+SLUICE_NOINLINE void RunTile256(const Tile256<F> (&tiles)[kPanels], const Band& band, int row, PairChains<F>* chains) {
   const uint8_t* values[R];
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) values[r] = band.values[row + r];
   TileSums<R> sums;
-  BlockSums<F, R>(tiles, values, sums);
+  BlockSums<F, R, kMild>(tiles, values, sums);
   TileSums<R> minimums;
   if constexpr (F::kMinimums) MinimumSums<F, R>(tiles, band, row, minimums);
   SLUICE_UNROLL
@@ -326,8 +366,16 @@ SLUICE_NOINLINE void RunTile(const Tile256<F> (&tiles)[kPanels], int, const Band
 }
 
 template <class F, int R>
+SLUICE_INLINE void RunTile(const Tile256<F> (&tiles)[kPanels], int, const Band& band, int row, PairChains<F>* chains) {
+  if constexpr (TilePlan256<F>::kHasMild) {
+    if (band.mild) return RunTile256<F, R, true>(tiles, band, row, chains);
+  }
+  RunTile256<F, R, false>(tiles, band, row, chains);
+}
+
+template <class F, int R>
 SLUICE_NOINLINE void RunTile(const Tile32 (&tiles)[kPanels], int n_blocks, const Band& band, int row,
-                             PairChains* chains) {
+                             PairChains<F>* chains) {
   constexpr bool kSigned = TilePlan<F>::kSigned;
   __m512 main[kPanels][R], minimum[kPanels][R];
   SLUICE_UNROLL
@@ -379,14 +427,19 @@ SLUICE_NOINLINE void RunTile(const Tile32 (&tiles)[kPanels], int n_blocks, const
 template <class F>
 using TileOf = std::conditional_t<F::template Panel<Avx512>::kBlocks == 1, Tile256<F>, Tile32>;
 
-// One pair of panels and a band of rows.
+// One pair of panels and one or two tiles of rows.
 template <class F>
-void RunBand(const TileOf<F> (&tiles)[kPanels], int n_blocks, const Band& band, int n_rows, PairChains* chains) {
-  int r = 0;
-  for (; r + 6 <= n_rows; r += 6) RunTile<F, 6>(tiles, n_blocks, band, r, chains + r);
-  for (; r + 4 <= n_rows; r += 4) RunTile<F, 4>(tiles, n_blocks, band, r, chains + r);
-  for (; r + 2 <= n_rows; r += 2) RunTile<F, 2>(tiles, n_blocks, band, r, chains + r);
-  if (r < n_rows) RunTile<F, 1>(tiles, n_blocks, band, r, chains + r);
+void RunBand(const TileOf<F> (&tiles)[kPanels], int n_blocks, const Band& band, int n_rows, PairChains<F>* chains) {
+  for (int r = 0; r < n_rows;) {
+    const int left = n_rows - r;
+    if (left == kTileRows || left == 2 * kTileRows || left == 2 * kTileRows - 1) {
+      RunTile<F, kTileRows>(tiles, n_blocks, band, r, chains + r);
+      r += kTileRows;
+    } else {
+      RunTile<F, kTileRows - 1>(tiles, n_blocks, band, r, chains + r);
+      r += kTileRows - 1;
+    }
+  }
 }
 
 // The outputs that are computed together: pairs of panels, and rows.
@@ -425,18 +478,20 @@ void DecodeGroup(const PanelSource& matrix, const Group& group, int64_t first, T
 }
 
 template <class F>
-void RunGroup(const PanelSource& matrix, const Group& group, PairChains (*chains)[kChunkRows]) {
+void RunGroup(const PanelSource& matrix, const Group& group, PairChains<F> (*chains)[kGroupRows<F>]) {
   using Panel = typename F::template Panel<Avx512>;
   TileOf<F> tiles[kPairs][kPanels];
   Band band;
-  const int bands = (group.n_rows + kBandRows - 1) / kBandRows;
+  const int row_tiles = (group.n_rows + kTileRows - 1) / kTileRows;
+  const int bands = (row_tiles + 1) / 2;
   for (int64_t first = 0; first < matrix.blocks; first += Panel::kBlocks) {
     DecodeGroup<F>(matrix, group, first, tiles);
     const int64_t left = matrix.blocks - first;
     const int n_blocks = static_cast<int>(left < Panel::kBlocks ? left : Panel::kBlocks);
     for (int b = 0; b < bands; ++b) {
-      const int r = b * kBandRows;
-      const int n_rows = group.n_rows - r < kBandRows ? group.n_rows - r : kBandRows;
+      const int r = group.n_rows * 2 * b / row_tiles;
+      const int end_tile = 2 * b + 2 < row_tiles ? 2 * b + 2 : row_tiles;
+      const int n_rows = group.n_rows * end_tile / row_tiles - r;
       SetBand<F, typename Panel::Activations>(group.rows + r, n_rows, first / Panel::kBlocks, &band);
       for (int i = 0; i < group.n_pairs; ++i) {
         FetchNext<F>(matrix, group, first, b * group.n_pairs + i, bands * group.n_pairs);
@@ -448,8 +503,8 @@ void RunGroup(const PanelSource& matrix, const Group& group, PairChains (*chains
 
 // At least kPairLanes outputs; the last pair overlaps the one before it.
 template <class F>
-void ChunkInTiles(const MatMulArgs& args, const PanelSource& matrix, int64_t first_row, int n_rows) {
-  PairChains chains[kPairs][kChunkRows];
+void GroupsInTiles(const MatMulArgs& args, const PanelSource& matrix, int64_t first_row, int n_rows) {
+  PairChains<F> chains[kPairs][kGroupRows<F>];
   Group group;
   group.rows = args.activations + first_row;
   group.n_rows = n_rows;
@@ -464,9 +519,9 @@ void ChunkInTiles(const MatMulArgs& args, const PanelSource& matrix, int64_t fir
     for (int i = 0; i < group.n_pairs; ++i) {
       for (int r = 0; r < n_rows; ++r) {
         for (int p = 0; p < kPanels; ++p) {
-          const Chains<Avx512> result = {chains[i][r].main[p], chains[i][r].minimum[p]};
-          float* to = args.outputs[first_row + r] + group.first_outputs[i] + p * Avx512::kLanes;
-          _mm512_storeu_ps(to, Finish<Avx512, F>(result));
+          __m512 result = chains[i][r].main[p];
+          if constexpr (F::kMinimums) result = _mm512_add_ps(result, chains[i][r].minimum[p]);
+          _mm512_storeu_ps(args.outputs[first_row + r] + group.first_outputs[i] + p * Avx512::kLanes, result);
         }
       }
     }
@@ -477,18 +532,14 @@ void ChunkInTiles(const MatMulArgs& args, const PanelSource& matrix, int64_t fir
 template <class F>
 void TiledMatMul(const MatMulArgs& args) {
   if (args.n_out < kPairLanes) return PanelMatMul<Avx512, F>(args);
+  if (args.n_rows <= kFewRows) return PanelMatMul<Avx512, F>(args);
+  // Groups of equal size: a small one at the end would pay for a whole decoding.
   const PanelSource source = SourceOf<Avx512, F>(args);
-  int64_t first = 0;
-  for (; args.n_rows - first > kFewRows; first += kChunkRows) {
-    const int64_t left = args.n_rows - first;
-    ChunkInTiles<F>(args, source, first, static_cast<int>(left < kChunkRows ? left : kChunkRows));
+  const int64_t groups = (args.n_rows + kGroupRows<F> - 1) / kGroupRows<F>;
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t first = args.n_rows * g / groups;
+    GroupsInTiles<F>(args, source, first, static_cast<int>(args.n_rows * (g + 1) / groups - first));
   }
-  if (first >= args.n_rows) return;
-  MatMulArgs few = args;
-  few.activations += first;
-  few.outputs += first;
-  few.n_rows -= first;
-  PanelMatMul<Avx512, F>(few);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The trunk and the head, in the fixed order in which a sweep uses them.
 //
-// A sequence of pieces, each a record no larger than one expert. The first
+// A sequence of pieces, each a record hardly larger than one expert. The first
 // pieces as far as the plan reaches are pinned: loaded once at start. The rest
 // stream through a few slots with perfect look-ahead: as soon as a piece is
 // released the read of the next one not yet under way is queued, across the end

@@ -97,15 +97,34 @@ void KvCache::Write(int layer, int sequence, int64_t position, const float* row)
   rows_.Encode(row, RowAt(layer, block, position % kKvBlockTokens));
 }
 
-void KvCache::Read(int layer, int sequence, int64_t begin, int64_t count, float* out) const {
+void KvCache::ReadColumns(int layer, int sequence, int64_t begin, int64_t count, int64_t first, int64_t columns,
+                          float* out) const {
+  SLUICE_DCHECK(first % KvRows::kBlock == 0 && first + columns <= shape_.width);
   SLUICE_DCHECK(layer < shape_.layers && sequence < shape_.sequences && begin + count <= capacity(sequence));
   while (count > 0) {
     const int64_t row = begin % kKvBlockTokens;
     const int64_t rows = std::min(count, kKvBlockTokens - row);
-    rows_.Decode(RowAt(layer, blocks_.at(sequence, begin / kKvBlockTokens), row), rows, out);
+    rows_.Decode(RowAt(layer, blocks_.at(sequence, begin / kKvBlockTokens), row), rows, first, columns, out);
     begin += rows;
     count -= rows;
-    out += rows * shape_.width;
+    out += rows * columns;
+  }
+}
+
+void KvCache::FetchColumns(int layer, int sequence, int64_t begin, int64_t count, int64_t first,
+                           int64_t columns) const {
+  constexpr uint64_t kLineBytes = 64;
+  const uint64_t from = KvRows::RowBytes(shape_.type, first), until = KvRows::RowBytes(shape_.type, first + columns);
+  const int64_t end = std::min(begin + count, capacity(sequence));
+  while (begin < end) {
+    const int64_t row = begin % kKvBlockTokens;
+    const int64_t rows = std::min(end - begin, kKvBlockTokens - row);
+    const uint8_t* in = RowAt(layer, blocks_.at(sequence, begin / kKvBlockTokens), row);
+    for (int64_t i = 0; i < rows; ++i, in += rows_.row_bytes()) {
+      // Into the second-level cache: the first is full of what is worked on.
+      for (uint64_t at = from; at < until; at += kLineBytes) __builtin_prefetch(in + at, 0, 2);
+    }
+    begin += rows;
   }
 }
 

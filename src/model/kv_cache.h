@@ -78,7 +78,15 @@ class KvCache {
   // no block that it shares from another.
   void Write(int layer, int sequence, int64_t position, const float* row);
   // Rows [begin, begin + count) as floats, `width` apart.
-  void Read(int layer, int sequence, int64_t begin, int64_t count, float* out) const;
+  void Read(int layer, int sequence, int64_t begin, int64_t count, float* out) const {
+    ReadColumns(layer, sequence, begin, count, 0, shape_.width, out);
+  }
+  // Of these rows floats [first, first + columns), which are `columns` apart in
+  // `out`; `first` is a multiple of KvRows::kBlock.
+  void ReadColumns(int layer, int sequence, int64_t begin, int64_t count, int64_t first, int64_t columns,
+                   float* out) const;
+  // Brings them nearer, those that exist: they will be read soon. Changes nothing.
+  void FetchColumns(int layer, int sequence, int64_t begin, int64_t count, int64_t first, int64_t columns) const;
 
   // Bracket a sweep and the attention of each of its layers, in order; all rows of
   // a layer are written before any is read. Without a spill they do nothing. A

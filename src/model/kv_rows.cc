@@ -11,8 +11,6 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kBlock = 32;
-
 // NaN when a value is one or is infinite: codes cannot say so, the scale must.
 float LargestMagnitude(const float* x, int64_t count) {
   float largest = 0.0f;
@@ -27,8 +25,8 @@ float LargestMagnitude(const float* x, int64_t count) {
 // Scale first, then the block's codes. A scale beyond float16 is infinite and
 // its codes 0, which reads as NaN.
 void EncodeQ8(const float* x, int64_t width, uint8_t* out) {
-  for (int64_t begin = 0; begin < width; begin += kBlock) {
-    const int64_t count = std::min(kBlock, width - begin);
+  for (int64_t begin = 0; begin < width; begin += KvRows::kBlock) {
+    const int64_t count = std::min(KvRows::kBlock, width - begin);
     const uint16_t scale = F32ToF16(LargestMagnitude(x + begin, count) / 127.0f);
     const float inverse = F16ToF32(scale) > 0.0f ? 1.0f / F16ToF32(scale) : 0.0f;
     std::memcpy(out, &scale, sizeof(scale));
@@ -37,17 +35,6 @@ void EncodeQ8(const float* x, int64_t width, uint8_t* out) {
       const float code = inverse == 0.0f ? 0.0f : std::nearbyint(x[begin + i] * inverse);
       *out++ = static_cast<uint8_t>(static_cast<int8_t>(std::clamp(code, -127.0f, 127.0f)));
     }
-  }
-}
-
-void DecodeQ8(const uint8_t* in, int64_t width, float* out) {
-  for (int64_t begin = 0; begin < width; begin += kBlock) {
-    const int64_t count = std::min(kBlock, width - begin);
-    uint16_t scale;
-    std::memcpy(&scale, in, sizeof(scale));
-    in += sizeof(scale);
-    const float factor = F16ToF32(scale);
-    for (int64_t i = 0; i < count; ++i) out[begin + i] = factor * static_cast<int8_t>(*in++);
   }
 }
 
@@ -79,16 +66,19 @@ void KvRows::Encode(const float* row, uint8_t* out) const {
   }
 }
 
-void KvRows::Decode(const uint8_t* in, int64_t count, float* out) const {
+void KvRows::Decode(const uint8_t* in, int64_t count, int64_t first, int64_t columns, float* out) const {
+  const WidenRowsArgs args{in + RowBytes(type_, first), static_cast<int64_t>(row_bytes_), count, columns, out};
   switch (type_) {
     case KvType::kF32:
-      std::memcpy(out, in, count * row_bytes_);
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(out + i * columns, args.in + i * args.stride_bytes, columns * sizeof(float));
+      }
       return;
     case KvType::kF16:
-      ops_->f16_to_f32(reinterpret_cast<const uint16_t*>(in), out, count * width_);
+      ops_->widen_f16(args);
       return;
     case KvType::kQ8_0:
-      for (int64_t i = 0; i < count; ++i) DecodeQ8(in + i * row_bytes_, width_, out + i * width_);
+      ops_->widen_q8(args);
       return;
   }
 }

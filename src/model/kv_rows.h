@@ -15,6 +15,9 @@ enum class KvType { kF32, kF16, kQ8_0 };
 
 class KvRows {
  public:
+  // Floats that share a scale in q8_0.
+  static constexpr int64_t kBlock = 32;
+
   KvRows() = default;
   // Rows of `width` floats; `ops` outlives the object.
   KvRows(KvType type, int64_t width, const VectorOps* ops)
@@ -24,8 +27,9 @@ class KvRows {
 
   uint64_t row_bytes() const { return row_bytes_; }
   void Encode(const float* row, uint8_t* out) const;
-  // `count` rows that lie one after the other.
-  void Decode(const uint8_t* in, int64_t count, float* out) const;
+  // Floats [first, first + columns) of `count` rows that lie one after the other,
+  // packed; `first` is a multiple of kBlock.
+  void Decode(const uint8_t* in, int64_t count, int64_t first, int64_t columns, float* out) const;
 
  private:
   KvType type_ = KvType::kF16;

@@ -13,19 +13,51 @@ constexpr int64_t kMaxChunk = 256;
 // the time its bytes take from memory (some 5 us), small enough to balance.
 constexpr int64_t kChunkBytes = 128 << 10;
 
-int64_t ChunkOutputs(const Matrix& matrix) {
+// Where the rows are many arithmetic decides, and outputs come in whole tiles;
+// in fewer of them where there would be too few chunks to share out.
+constexpr int64_t kManyRows = 8;
+constexpr int64_t kManyOutputs = 1024;
+
+int64_t ChunkOutputs(const Matrix& matrix, int64_t rows) {
+  if (rows > kManyRows) return matrix.rows < kManyOutputs ? 32 : 64;
   const int64_t row_bytes = static_cast<int64_t>(RowBytes(matrix.type, matrix.n_in));
   const int64_t outputs = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes, 1), 16, kMaxChunk);
   return outputs / 16 * 16;
 }
 
-// Runs `kernel` on outputs [begin, begin + count) of a matrix for a block of rows.
-void MultiplyBlock(const Kernel& kernel, const Matrix& matrix, int64_t begin, int64_t count,
-                   const void* const* activations, float* const* outputs, int64_t rows) {
-  MatMulArgs args{
-      matrix.type, matrix.data + begin * RowBytes(matrix.type, matrix.n_in), matrix.n_in, count, activations, outputs,
-      rows};
-  kernel.matmul(args);
+// A product's outputs cut into chunks and its rows into blocks of equal size (a
+// small one at the end would decode the weights for a few rows). All chunks of a
+// block come before the next block, whose rows would not fit the cache beside it.
+class Pieces {
+ public:
+  struct Piece {
+    int64_t output, outputs;
+    int64_t row, rows;
+  };
+
+  Pieces(const Matrix& matrix, int64_t rows)
+      : outputs_(matrix.rows),
+        rows_(rows),
+        chunk_outputs_(ChunkOutputs(matrix, rows)),
+        chunks_(CeilDiv(matrix.rows, chunk_outputs_)),
+        blocks_(CeilDiv(rows, kRowBlock)) {}
+
+  int64_t count() const { return chunks_ * blocks_; }
+  Piece operator[](int64_t index) const {
+    const int64_t output = index % chunks_ * chunk_outputs_, block = index / chunks_;
+    const int64_t row = rows_ * block / blocks_;
+    return {output, std::min(chunk_outputs_, outputs_ - output), row, rows_ * (block + 1) / blocks_ - row};
+  }
+
+ private:
+  int64_t outputs_, rows_, chunk_outputs_, chunks_, blocks_;
+};
+
+// `activations` are those of all rows, `outputs` where the piece begins in each of its own.
+void MultiplyPiece(const Kernel& kernel, const Matrix& matrix, const Pieces::Piece& piece,
+                   const void* const* activations, float* const* outputs) {
+  const uint8_t* weights = matrix.data + piece.output * RowBytes(matrix.type, matrix.n_in);
+  kernel.matmul({matrix.type, weights, matrix.n_in, piece.outputs, activations + piece.row, outputs, piece.rows});
 }
 
 }  // namespace
@@ -43,16 +75,12 @@ void Linear::MultiplyWith(const KernelSet& kernels, const Matrix& matrix, const 
   const Kernel& kernel = kernels.For(matrix.type);
   const void* const* activations = in.In(kernel.format);
   SLUICE_CHECK(kernel.matmul != nullptr && activations != nullptr);
-  const int64_t chunk_outputs = ChunkOutputs(matrix);
-  threads_->ParallelFor(CeilDiv(matrix.rows, chunk_outputs), [&](int64_t chunk, int) {
-    const int64_t begin = chunk * chunk_outputs;
-    const int64_t count = std::min(chunk_outputs, matrix.rows - begin);
+  const Pieces pieces(matrix, in.count);
+  threads_->ParallelFor(pieces.count(), [&](int64_t index, int) {
+    const Pieces::Piece piece = pieces[index];
     float* outputs[kRowBlock];
-    for (int64_t row = 0; row < in.count; row += kRowBlock) {
-      const int64_t rows = std::min(kRowBlock, in.count - row);
-      for (int64_t r = 0; r < rows; ++r) outputs[r] = out[row + r] + out_begin + begin;
-      MultiplyBlock(kernel, matrix, begin, count, activations + row, outputs, rows);
-    }
+    for (int64_t r = 0; r < piece.rows; ++r) outputs[r] = out[piece.row + r] + out_begin + piece.output;
+    MultiplyPiece(kernel, matrix, piece, activations, outputs);
   });
 }
 
@@ -62,22 +90,18 @@ void Linear::GateUp(const Matrix& gate, const Matrix& up, const InputRows& in, f
   const Kernel& up_kernel = kernels_->For(up.type);
   SLUICE_CHECK(gate.rows == up.rows && gate.n_in == up.n_in);
   SLUICE_CHECK(in.In(gate_kernel.format) != nullptr && in.In(up_kernel.format) != nullptr);
-  const int64_t chunk_outputs = ChunkOutputs(gate);
-  threads_->ParallelFor(CeilDiv(gate.rows, chunk_outputs), [&](int64_t chunk, int thread) {
-    const int64_t begin = chunk * chunk_outputs;
-    const int64_t count = std::min(chunk_outputs, gate.rows - begin);
+  const Pieces pieces(gate, in.count);
+  threads_->ParallelFor(pieces.count(), [&](int64_t index, int thread) {
+    const Pieces::Piece piece = pieces[index];
     float* gates[kRowBlock];
     float* ups[kRowBlock];
-    for (int64_t row = 0; row < in.count; row += kRowBlock) {
-      const int64_t rows = std::min(kRowBlock, in.count - row);
-      for (int64_t r = 0; r < rows; ++r) {
-        gates[r] = hidden[row + r] + out_begin + begin;
-        ups[r] = up_scratch_ + (thread * kRowBlock + r) * kMaxChunk;
-      }
-      MultiplyBlock(gate_kernel, gate, begin, count, in.In(gate_kernel.format) + row, gates, rows);
-      MultiplyBlock(up_kernel, up, begin, count, in.In(up_kernel.format) + row, ups, rows);
-      for (int64_t r = 0; r < rows; ++r) kernels_->ops.swiglu(gates[r], ups[r], gates[r], count);
+    for (int64_t r = 0; r < piece.rows; ++r) {
+      gates[r] = hidden[piece.row + r] + out_begin + piece.output;
+      ups[r] = up_scratch_ + (thread * kRowBlock + r) * kMaxChunk;
     }
+    MultiplyPiece(gate_kernel, gate, piece, in.In(gate_kernel.format), gates);
+    MultiplyPiece(up_kernel, up, piece, in.In(up_kernel.format), ups);
+    for (int64_t r = 0; r < piece.rows; ++r) kernels_->ops.swiglu(gates[r], ups[r], gates[r], piece.outputs);
   });
 }
 

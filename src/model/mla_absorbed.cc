@@ -12,9 +12,16 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kRowBlock = 128;
-// Most heads that share one widening of a key block; the columns of a task's
-// products, idle ones included, because ragged products are several times slower.
-constexpr int64_t kColumns = 16;
+// Keys whose scores are in memory at a time.
+constexpr int64_t kSpanKeys = 12 * kKeyBlock;
+// A task widens a piece of the cache that stays in the first-level cache:
+// whole tiles of keys by a part of their width for scores,
+constexpr int64_t kScoreKeys = 48;
+constexpr int64_t kScoreDepth = 96;
+// and a block of keys by a part of the latent for sums.
+constexpr int64_t kSumWidth = 64;
+static_assert(kSpanKeys % kScoreKeys == 0);
+static_assert(kScoreDepth % KvRows::kBlock == 0 && kSumWidth % KvRows::kBlock == 0);
 
 }  // namespace
 
@@ -25,14 +32,25 @@ MlaAbsorbed::MlaAbsorbed(Arena* arena, const ModelConfig& config, Linear* linear
       block_rows_(std::min(max_rows, kRowBlock)),
       max_heads_(max_heads),
       query_stride_(max_heads * config.key_dims) {
-  const int64_t threads = linear->threads()->threads();
   queries_ = arena->Take<float>(block_rows_ * query_stride_);
   query_pointers_ = arena->Take<float*>(block_rows_);
   absorbed_ = arena->Take<float>(block_rows_ * max_heads_ * config.kv_width());
   latents_ = arena->Take<float>(block_rows_ * max_heads_ * config.kv_lora_rank);
-  keys_ = arena->Take<float>(threads * kKeyBlock * config.kv_width());
-  transposed_ = arena->Take<float>(threads * config.kv_width() * kColumns);
-  scores_ = arena->Take<float>(threads * kKeyBlock * kColumns);
+  for (int thread = 0; thread < linear->threads()->threads(); ++thread) scratch_.push_back(TakeScratch(arena));
+}
+
+MlaAbsorbed::Scratch MlaAbsorbed::TakeScratch(Arena* arena) const {
+  const int64_t columns = static_cast<int64_t>(AlignUp(max_heads_, kColumnVector));
+  Scratch scratch;
+  scratch.widened = arena->Take<float>(std::max(kScoreKeys * kScoreDepth, kKeyBlock * kSumWidth));
+  scratch.key = arena->Take<float>(config_.kv_lora_rank);
+  scratch.partial = arena->Take<float>(max_heads_ * kSumWidth);
+  scratch.queries = arena->Take<float>(config_.kv_width() * columns);
+  scratch.scores = arena->Take<float>(kSpanKeys * columns);
+  scratch.corrections = arena->Take<float>(kSpanKeys / kKeyBlock * columns);
+  scratch.maxima = arena->Take<float>(columns);
+  scratch.sums = arena->Take<float>(columns);
+  return scratch;
 }
 
 void MlaAbsorbed::Run(const MlaHeads& heads, const InputRows& queries_in) {
@@ -56,14 +74,7 @@ void MlaAbsorbed::RunBlock(const MlaHeads& heads, const InputRows& queries_in) {
     }
     RotateQueries(heads, head);
   });
-  // Enough tasks for every thread even when there is one row; bits do not depend on it.
-  const int64_t wanted = CeilDiv(int64_t{threads->threads()}, heads.rows);
-  const int64_t heads_per_task = CeilDiv(heads.heads, std::max(wanted, CeilDiv(heads.heads, kColumns)));
-  const int64_t tasks_per_row = CeilDiv(heads.heads, heads_per_task);
-  threads->ParallelFor(heads.rows * tasks_per_row, [&](int64_t task, int thread) {
-    const int64_t head = task % tasks_per_row * heads_per_task;
-    Attend(heads, task / tasks_per_row, head, std::min(heads_per_task, heads.heads - head), thread);
-  });
+  AttendRows(heads);
   threads->ParallelFor(heads.heads, [&](int64_t head, int thread) { Values(heads, head, thread); });
 }
 
@@ -82,7 +93,7 @@ void MlaAbsorbed::Absorb(const MlaHeads& heads, int64_t head, int thread) {
 void MlaAbsorbed::AbsorbTransposed(const MlaHeads& heads, int64_t head, int thread) {
   const int64_t latent = config_.kv_lora_rank;
   const Matrix keys = heads.KeysOf(head, config_);
-  float* key = keys_ + thread * kKeyBlock * config_.kv_width();
+  float* key = scratch_[static_cast<size_t>(thread)].key;
   for (int64_t r = 0; r < heads.rows; ++r) std::fill_n(Absorbed(r, head), latent, 0.0f);
   for (int64_t d = 0; d < keys.rows; ++d) {
     DequantizeRow(keys.type, keys.data + d * RowBytes(keys.type, keys.n_in), latent, key);
@@ -100,36 +111,111 @@ void MlaAbsorbed::RotateQueries(const MlaHeads& heads, int64_t head) {
   }
 }
 
-void MlaAbsorbed::TransposeQueries(int64_t row, int64_t head_begin, int64_t count, float* out) {
-  const float* queries = Absorbed(row, head_begin);
-  const int64_t width = config_.kv_width();
-  for (int64_t i = 0; i < width; ++i, out += kColumns) {
-    for (int64_t h = 0; h < count; ++h) out[h] = queries[h * width + i] * config_.score_scale;
-    std::fill_n(out + count, kColumns - count, 0.0f);
+// Where there are vectors of heads enough each thread takes its own, and as many
+// at a time as leaves none idle, for they share the widening of the keys.
+// Otherwise threads share a row. Bits do not depend on it.
+void MlaAbsorbed::AttendRows(const MlaHeads& heads) {
+  ThreadPool* threads = linear_->threads();
+  const int64_t vectors = heads.rows * CeilDiv(heads.heads, kColumnVector);
+  if (vectors < threads->threads()) {
+    for (int64_t row = 0; row < heads.rows; ++row) {
+      Attend({heads, row, 0, heads.heads, scratch_[0], threads->threads(), 0, 0},
+             [&](int64_t parts, PartBody body) { threads->ParallelFor(parts, body); });
+    }
+    return;
+  }
+  const int64_t per_task = std::min(heads.heads, vectors / threads->threads() * kColumnVector);
+  const int64_t tasks_per_row = CeilDiv(heads.heads, per_task);
+  threads->ParallelFor(heads.rows * tasks_per_row, [&](int64_t task, int thread) {
+    const int64_t head = task % tasks_per_row * per_task, count = std::min(per_task, heads.heads - head);
+    Attend({heads, task / tasks_per_row, head, count, scratch_[static_cast<size_t>(thread)], 1, 0, 0},
+           [&](int64_t parts, PartBody body) {
+             for (int64_t part = 0; part < parts; ++part) body(part, thread);
+           });
+  });
+}
+
+void MlaAbsorbed::Attend(Span span, PartLoop loop) {
+  loop(CeilDiv(config_.kv_width(), kScoreDepth), [&](int64_t part, int) { TransposeQueries(span, part); });
+  for (; span.begin < span.end(); span.begin += span.keys) {
+    span.keys = std::min(kSpanKeys, span.end() - span.begin);
+    loop(CeilDiv(span.keys, kScoreKeys), [&](int64_t part, int thread) { Score(span, part, thread); });
+    loop(span.columns() / kColumnVector, [&](int64_t part, int) { Weigh(span, part); });
+    loop(CeilDiv(config_.kv_lora_rank, kSumWidth), [&](int64_t part, int thread) { Sum(span, part, thread); });
   }
 }
 
-void MlaAbsorbed::Attend(const MlaHeads& heads, int64_t row, int64_t head_begin, int64_t count, int thread) {
-  const int64_t width = config_.kv_width(), latent = config_.kv_lora_rank;
-  const AttentionOps& ops = linear_->kernels().attention;
-  float* keys = keys_ + thread * kKeyBlock * width;
-  float* queries = transposed_ + thread * width * kColumns;
-  float* scores = scores_ + thread * kKeyBlock * kColumns;
-  float maxima[kColumns], sums[kColumns] = {}, corrections[kColumns];
-  std::fill_n(maxima, kColumns, -std::numeric_limits<float>::infinity());
-  TransposeQueries(row, head_begin, count, queries);
-  for (int64_t h = 0; h < count; ++h) std::fill_n(Latent(row, head_begin + h), latent, 0.0f);
-  const Row& place = heads.row(row);
-  for (int64_t key = 0; key <= place.position; key += kKeyBlock) {
-    const int64_t seen = std::min(kKeyBlock, place.position + 1 - key);
-    heads.cache->Read(heads.layer, place.sequence, key, seen, keys);
-    std::fill_n(scores, seen * kColumns, 0.0f);
-    ops.add_product({keys, width, 1, queries, kColumns, scores, kColumns, seen, width, kColumns});
-    ops.softmax_step({scores, kColumns, seen, kColumns, maxima, sums, corrections});
-    for (int64_t h = 0; h < count; ++h) ScaleRow(corrections[h], Latent(row, head_begin + h), latent);
-    ops.add_product({scores, 1, kColumns, keys, width, Latent(row, head_begin), latent, count, seen, latent});
+void MlaAbsorbed::TransposeQueries(const Span& span, int64_t part) {
+  const int64_t width = config_.kv_width(), columns = span.columns();
+  const int64_t end = std::min(width, (part + 1) * kScoreDepth);
+  const float* queries = Absorbed(span.row, span.head);
+  for (int64_t i = part * kScoreDepth; i < end; ++i) {
+    float* out = span.scratch.queries + i * columns;
+    for (int64_t h = 0; h < span.count; ++h) out[h] = queries[h * width + i] * config_.score_scale;
+    std::fill(out + span.count, out + columns, 0.0f);
   }
-  for (int64_t h = 0; h < count; ++h) ScaleRow(1.0f / sums[h], Latent(row, head_begin + h), latent);
+}
+
+void MlaAbsorbed::Score(const Span& span, int64_t part, int thread) {
+  const int64_t width = config_.kv_width(), columns = span.columns(), first = part * kScoreKeys;
+  const int64_t keys = std::min(kScoreKeys, span.keys - first);
+  const int sequence = span.place().sequence;
+  float* widened = scratch_[static_cast<size_t>(thread)].widened;
+  float* scores = span.scratch.scores + first * columns;
+  std::fill_n(scores, keys * columns, 0.0f);
+  // What this thread will probably take next.
+  const int64_t next = span.begin + first + span.sharers * kScoreKeys;
+  for (int64_t i = 0; i < width; i += kScoreDepth) {
+    const int64_t depth = std::min(kScoreDepth, width - i);
+    span.heads.cache->FetchColumns(span.heads.layer, sequence, next, kScoreKeys, i, depth);
+    span.heads.cache->ReadColumns(span.heads.layer, sequence, span.begin + first, keys, i, depth, widened);
+    linear_->kernels().attention.add_product(
+        {widened, depth, 1, span.scratch.queries + i * columns, columns, scores, columns, keys, depth, columns});
+  }
+}
+
+void MlaAbsorbed::Weigh(const Span& span, int64_t part) {
+  const int64_t columns = span.columns(), column = part * kColumnVector;
+  float* scores = span.scratch.scores + column;
+  float* corrections = span.scratch.corrections + column;
+  float* maxima = span.scratch.maxima + column;
+  float* sums = span.scratch.sums + column;
+  if (span.begin == 0) {
+    std::fill_n(maxima, kColumnVector, -std::numeric_limits<float>::infinity());
+    std::fill_n(sums, kColumnVector, 0.0f);
+  }
+  for (int64_t key = 0; key < span.keys; key += kKeyBlock) {
+    const int64_t seen = std::min(kKeyBlock, span.keys - key);
+    linear_->kernels().attention.softmax_step({scores, columns, seen, kColumnVector, maxima, sums, corrections});
+    scores += kKeyBlock * columns;
+    corrections += columns;
+  }
+}
+
+void MlaAbsorbed::Sum(const Span& span, int64_t part, int thread) {
+  const int64_t first = part * kSumWidth, heads = span.count, columns = span.columns();
+  const int64_t width = std::min(kSumWidth, config_.kv_lora_rank - first);
+  const int sequence = span.place().sequence;
+  float* widened = scratch_[static_cast<size_t>(thread)].widened;
+  float* sums = scratch_[static_cast<size_t>(thread)].partial;
+  for (int64_t h = 0; h < heads; ++h) {
+    const float* before = Latent(span.row, span.head + h) + first;
+    span.begin == 0 ? std::fill_n(sums + h * width, width, 0.0f) : std::copy_n(before, width, sums + h * width);
+  }
+  for (int64_t key = 0; key < span.keys; key += kKeyBlock) {
+    const int64_t seen = std::min(kKeyBlock, span.keys - key);
+    span.heads.cache->ReadColumns(span.heads.layer, sequence, span.begin + key, seen, first, width, widened);
+    const float* corrections = span.scratch.corrections + key / kKeyBlock * columns;
+    for (int64_t h = 0; h < heads; ++h) {
+      if (corrections[h] != 1.0f) ScaleRow(corrections[h], sums + h * width, width);
+    }
+    linear_->kernels().attention.add_product(
+        {span.scratch.scores + key * columns, 1, columns, widened, width, sums, width, heads, seen, width});
+  }
+  for (int64_t h = 0; h < heads; ++h) {
+    if (span.begin + span.keys == span.end()) ScaleRow(1.0f / span.scratch.sums[h], sums + h * width, width);
+    std::copy_n(sums + h * width, width, Latent(span.row, span.head + h) + first);
+  }
 }
 
 void MlaAbsorbed::Values(const MlaHeads& heads, int64_t head, int thread) {

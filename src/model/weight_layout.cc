@@ -11,6 +11,11 @@ namespace {
 
 // Bounds the temporaries of attention: a row block times this many heads.
 constexpr int64_t kMaxHeadsPerStep = 32;
+// Attention takes so many heads as one vector and goes through the keys once for
+// each step. Steps of nearly as many are filled up to whole vectors, a third above
+// the piece limit at most.
+constexpr int64_t kHeadVector = 16;
+constexpr int64_t kNearlyAVector = 12;
 // Piece size of a model without experts.
 constexpr uint64_t kDensePieceBytes = 16 << 20;
 // Smaller pieces would save nothing, as reads are whole pages, and a step for
@@ -35,6 +40,12 @@ uint64_t RecordBytes(const Record& record) {
   uint64_t bytes = 0;
   for (const Slice& slice : record.slices) bytes += slice.bytes;
   return bytes;
+}
+
+// Of steps in which `fitting` of `heads` heads have room.
+int64_t HeadsPerStep(int64_t fitting, int64_t heads) {
+  if (fitting < kNearlyAVector || fitting >= heads) return fitting;
+  return (fitting + kHeadVector - kNearlyAVector) / kHeadVector * kHeadVector;
 }
 
 uint64_t StepBytes(const TrunkStep& step) {
@@ -163,7 +174,8 @@ void WeightLayoutBuilder::AddSteps(const Operation& operation, uint64_t limit_by
   uint64_t unit_bytes = 0;
   for (const GgufTensor* tensor : operation.tensors) unit_bytes += tensor->bytes / units;
   const int64_t fitting = static_cast<int64_t>(limit_bytes / std::max<uint64_t>(unit_bytes, 1));
-  const int64_t units_per_step = std::clamp<int64_t>(fitting, 1, operation.max_units_per_step);
+  const int64_t wanted = operation.op == TrunkOp::kHeads ? HeadsPerStep(fitting, units) : fitting;
+  const int64_t units_per_step = std::clamp<int64_t>(wanted, 1, operation.max_units_per_step);
   for (int64_t begin = 0; begin < units; begin += units_per_step) {
     const int64_t count = std::min(units_per_step, units - begin);
     TrunkStep step{operation.op, operation.layer, begin + count == units, {}};

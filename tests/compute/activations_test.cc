@@ -1,5 +1,7 @@
 #include "compute/activations.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 #include "tests/compute/compute_test_data.h"
@@ -51,17 +53,22 @@ TEST_CASE("blocks of 32 hold rounded codes, their sums and zeros where unused") 
   }
 }
 
-TEST_CASE("blocks of 256 hold rounded codes and the sums of sixteen groups") {
+TEST_CASE("blocks of 256 hold rounded codes, the sums of sixteen groups and the largest sum of magnitudes") {
   const std::vector<float> x = RandomFloats(256 * 3, 2, 1e-3f);
   const ActivationRow row = Quantized(ActivationFormat::kQ8Block256, x);
   const Q8Block256* blocks = static_cast<const Q8Block256*>(row.data());
   for (int b = 0; b < 3; ++b) {
     CheckBlock(x.data() + 256 * b, 256, blocks[b].scale, blocks[b].values);
+    int largest = 0;
     for (int g = 0; g < 16; ++g) {
-      int sum = 0;
+      int sum = 0, magnitudes = 0;
       for (int i = 0; i < 16; ++i) sum += blocks[b].values[16 * g + i];
+      for (int i = 0; i < 16; ++i) magnitudes += std::abs(blocks[b].values[16 * g + i]);
+      largest = std::max(largest, magnitudes);
       CHECK(blocks[b].group_sums[g] == sum);
     }
+    CHECK(blocks[b].largest_group == largest);
+    CHECK(largest > 127);
     for (uint8_t byte : blocks[b].padding) CHECK(byte == 0);
   }
 }

@@ -171,7 +171,7 @@ TEST_CASE("products have the portable bits on both sides of where a tile, a pane
   size_t products = 0;
   for (TensorType type : {TensorType::kQ4K, TensorType::kQ6K, TensorType::kQ5_1, TensorType::kF16}) {
     for (int64_t n_out : {3, 4, 5, 15, 17, 33}) {
-      for (int64_t n_rows : {4, 5, 9, 63, 65, 66}) {
+      for (int64_t n_rows : {4, 5, 9, 63, 65, 66, 131}) {
         const std::vector<uint8_t> blocks = RandomRows(type, 256, n_out, static_cast<uint32_t>(n_rows));
         const Product product(type, Portable().For(type).format, 256, n_out, n_rows, blocks);
         for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
@@ -179,7 +179,7 @@ TEST_CASE("products have the portable bits on both sides of where a tile, a pane
       }
     }
   }
-  CHECK(products == 4 * 6 * 6);
+  CHECK(products == 4 * 6 * 7);
 }
 
 // Pairs of panels, groups of pairs and slices of blocks, all with a rest.
@@ -188,7 +188,7 @@ TEST_CASE("products of many rows have the portable bits in tiles that end in res
   for (TensorType type : WeightTypes()) {
     const int64_t n_in = InfoOf(type).block_elements == 256 ? 768 : 544;
     for (int64_t n_out : {32, 97}) {
-      for (int64_t n_rows : {25, 90}) {
+      for (int64_t n_rows : {25, 26, 31, 90}) {
         const std::vector<uint8_t> blocks = RandomRows(type, n_in, n_out, static_cast<uint32_t>(n_rows));
         const Product product(type, Portable().For(type).format, n_in, n_out, n_rows, blocks);
         for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
@@ -196,7 +196,7 @@ TEST_CASE("products of many rows have the portable bits in tiles that end in res
       }
     }
   }
-  CHECK(products == kWeightTypes * 2 * 2);
+  CHECK(products == kWeightTypes * 2 * 4);
 }
 
 TEST_CASE("products of blocks with wild scales have the portable bits too") {
@@ -270,6 +270,34 @@ TEST_CASE("codes, scales and activations at their extremes do not saturate") {
     }
   }
   CHECK(products == AvailableKernelSets().size() * kWeightTypes * 8);
+}
+
+// Kernels may sum more products at once where activations are small enough for it:
+// rows on both sides of any such limit, alone and mixed within a tile.
+TEST_CASE("tiles do not saturate at extremes, whether all their rows are large, none is or some are") {
+  size_t products = 0, large = 0, small = 0;
+  for (TensorType type : WeightTypes()) {
+    for (uint8_t fill : {0x00, 0x7f, 0x80, 0xff}) {
+      const ActivationFormat format = Portable().For(type).format;
+      Product product(type, format, 512, 33, 40, FilledRows(type, fill, RowBytes(type, 512) * 33));
+      for (size_t r = 0; r < product.rows.size(); ++r) {
+        // One value of 127 and others of any one magnitude, all of one sign; half of the rows are as RandomFloats made
+        // them.
+        std::vector<float>& x = product.x[r];
+        const float rest = static_cast<float>(r % 13) * 10.0f + 7.0f;
+        for (size_t i = 0; r < 20 && i < x.size(); ++i) x[i] = i % 256 == 0 ? -127.0f : -rest;
+        product.rows[r] = Quantized(format, x);
+        if (format != ActivationFormat::kQ8Block256) continue;
+        const uint16_t largest = static_cast<const Q8Block256*>(product.rows[r].data())->largest_group;
+        ++(largest > 1500 ? large : small);
+      }
+      for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
+      ++products;
+    }
+  }
+  CHECK(products == kWeightTypes * 4);
+  CHECK(large >= 100);
+  CHECK(small >= 1000);
 }
 
 TEST_CASE("a row alone and a slice of the outputs have the bits they have in a tile") {

@@ -143,8 +143,9 @@ TEST_CASE("every set converts halves as the portable set does") {
     std::mt19937 random(9);
     for (uint16_t& half : halves) half = static_cast<uint16_t>(random());
     std::vector<float> want(halves.size()), got(halves.size());
-    Reference().f16_to_f32(halves.data(), want.data(), n);
-    ops.f16_to_f32(halves.data(), got.data(), n);
+    const uint8_t* bytes = reinterpret_cast<const uint8_t*>(halves.data());
+    Reference().widen_f16({bytes, 0, 1, n, want.data()});
+    ops.widen_f16({bytes, 0, 1, n, got.data()});
     CHECK(Same(got, want));
     const std::vector<float> wide = EdgyFloats(n, 10);
     std::vector<uint16_t> want_halves(wide.size()), got_halves(wide.size());
@@ -160,7 +161,7 @@ TEST_CASE("every set converts all 65536 halves and the floats around them") {
   for (const KernelSet* set : AvailableKernelSets()) {
     INFO(std::string(set->name));
     std::vector<float> wide(65536), want(65536);
-    set->ops.f16_to_f32(halves.data(), wide.data(), 65536);
+    set->ops.widen_f16({reinterpret_cast<const uint8_t*>(halves.data()), 0, 1, 65536, wide.data()});
     for (size_t i = 0; i < halves.size(); ++i) want[i] = F16ToF32(halves[i]);
     CHECK(Same(wide, want));
     for (int32_t step : {-0x1001, -0x1000, -0xfff, -1, 0, 1, 0xfff, 0x1000, 0x1001}) {
@@ -176,12 +177,53 @@ TEST_CASE("every set converts all 65536 halves and the floats around them") {
   }
 }
 
+// Rows of cache entries with room between them: random codes behind random scales.
+std::vector<uint8_t> RandomBytes(int64_t count, uint32_t seed) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(count));
+  std::mt19937 random(seed);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  return bytes;
+}
+
+TEST_CASE("every set widens rows that lie apart as the portable set does and touches no more") {
+  ForEach([](const VectorOps& ops, int64_t n) {
+    constexpr int64_t kRows = 3;
+    const auto check = [&](auto widen, int64_t row_bytes) {
+      const int64_t stride = row_bytes + 5;
+      const std::vector<uint8_t> in = RandomBytes(kRows * stride, static_cast<uint32_t>(n));
+      std::vector<float> want(static_cast<size_t>(kRows * n + 1), 7.0f), got = want;
+      (Reference().*widen)({in.data(), stride, kRows, n, want.data()});
+      (ops.*widen)({in.data(), stride, kRows, n, got.data()});
+      CHECK(Same(got, want));
+      CHECK(got.back() == 7.0f);
+    };
+    check(&VectorOps::widen_f16, 2 * n);
+    check(&VectorOps::widen_q8, n + (n + 31) / 32 * 2);
+  });
+}
+
+TEST_CASE("a row of codes is its scales times them, a short last block included") {
+  std::vector<uint8_t> row(34 + 2 + 8);
+  const uint16_t scales[] = {F32ToF16(0.5f), F32ToF16(-3.0f)};
+  std::memcpy(row.data(), &scales[0], 2);
+  std::memcpy(row.data() + 34, &scales[1], 2);
+  for (int i = 0; i < 32; ++i) row[static_cast<size_t>(2 + i)] = static_cast<uint8_t>(i - 16);
+  for (int i = 0; i < 8; ++i) row[static_cast<size_t>(36 + i)] = static_cast<uint8_t>(100 + i);
+  for (const KernelSet* set : AvailableKernelSets()) {
+    INFO(std::string(set->name));
+    std::vector<float> out(40);
+    set->ops.widen_q8({row.data(), 0, 1, 40, out.data()});
+    for (int i = 0; i < 32; ++i) CHECK(out[static_cast<size_t>(i)] == 0.5f * static_cast<float>(i - 16));
+    for (int i = 0; i < 8; ++i) CHECK(out[static_cast<size_t>(32 + i)] == -3.0f * static_cast<float>(100 + i));
+  }
+}
+
 // Every set's attention operations at shapes with whole and ragged tiles.
 template <typename Body>
 void ForEachShape(const Body& body) {
   size_t runs = 0;
   for (const KernelSet* set : AvailableKernelSets()) {
-    for (int64_t rows : {1, 3, 6, 12, 17, 64}) {
+    for (int64_t rows : {1, 2, 3, 6, 8, 12, 15, 17, 32, 64}) {
       for (int64_t columns : {1, 15, 16, 24, 33, 64, 100}) {
         INFO(std::string(set->name) << " rows " << rows << " columns " << columns);
         body(set->attention, rows, columns);
@@ -189,7 +231,7 @@ void ForEachShape(const Body& body) {
       }
     }
   }
-  CHECK(runs == AvailableKernelSets().size() * 42);
+  CHECK(runs == AvailableKernelSets().size() * 70);
 }
 
 TEST_CASE("every set adds products by one chain per output and touches no more") {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "compute/ops.h"
@@ -103,6 +104,31 @@ TEST_CASE("several rows read at once are the rows read one by one") {
     for (int64_t i = 0; i < 6; ++i) {
       cache.Read(0, 0, 2 + i, 1, alone.data());
       REQUIRE(std::memcmp(alone.data(), together.data() + i * 45, 45 * sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST_CASE("columns of rows in scattered blocks are those of the whole rows") {
+  constexpr int64_t kWidth = 110, kPositions = 70;
+  TestNumbers numbers(5);
+  for (KvType type : kTypes) {
+    KvCache cache = MakeCache({type, 1, 2, kPositions, kWidth, /*blocks=*/4});
+    REQUIRE(cache.Reserve(1, 1));
+    REQUIRE(cache.Reserve(0, kPositions));
+    for (int64_t i = 0; i < kPositions; ++i) cache.Write(0, 0, i, numbers.Many(kWidth).data());
+    std::vector<float> rows(kPositions * kWidth);
+    cache.Read(0, 0, 0, kPositions, rows.data());
+    for (const auto& [begin, count, first, columns] : {std::tuple<int64_t, int64_t, int64_t, int64_t>{0, 70, 0, 64},
+                                                       {29, 41, 32, 33},
+                                                       {31, 2, 64, 46},
+                                                       {5, 1, 96, 14}}) {
+      cache.FetchColumns(0, 0, begin, 2 * kPositions, first, columns);
+      std::vector<float> part(static_cast<size_t>(count * columns));
+      cache.ReadColumns(0, 0, begin, count, first, columns, part.data());
+      for (int64_t i = 0; i < count; ++i) {
+        const float* want = rows.data() + (begin + i) * kWidth + first;
+        REQUIRE(std::memcmp(part.data() + i * columns, want, static_cast<size_t>(columns) * sizeof(float)) == 0);
+      }
     }
   }
 }
