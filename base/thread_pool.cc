@@ -14,6 +14,7 @@ constexpr int64_t kSpinNs = 50'000;
 // Pauses of the caller before it offers its core to workers that have none,
 // because there are more threads than cores.
 constexpr int kSpinsBeforeYield = 1024;
+constexpr uint32_t kOpen = uint32_t{1} << 31;
 
 inline void CpuRelax() {
 #if defined(__x86_64__)
@@ -54,14 +55,15 @@ void ThreadPool::ParallelFor(int64_t chunks, Body body) {
   body_ = &body;
   chunks_ = chunks;
   next_chunk_.store(0, std::memory_order_relaxed);
-  working_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  door_.store(kOpen, std::memory_order_release);
   job_.fetch_add(1);
   if (sleepers_.load() > 0) {
     MutexLock lock(&mutex_);
     wake_.NotifyAll();
   }
   RunChunks(0);
-  for (int spin = 0; working_.load(std::memory_order_acquire) > 0; ++spin) {
+  door_.fetch_and(~kOpen, std::memory_order_relaxed);
+  for (int spin = 0; door_.load(std::memory_order_acquire) > 0; ++spin) {
     if (spin < kSpinsBeforeYield) {
       CpuRelax();
     } else {
@@ -81,10 +83,21 @@ void ThreadPool::RunChunks(int thread) {
 void ThreadPool::Work(int thread) {
   uint64_t seen = 1;
   while ((seen = AwaitJob(seen)) != 0) {
+    if (!Enter()) continue;
     RunChunks(thread);
-    working_.fetch_sub(1, std::memory_order_release);
+    Leave();
   }
 }
+
+bool ThreadPool::Enter() {
+  uint32_t door = door_.load(std::memory_order_relaxed);
+  while ((door & kOpen) != 0) {
+    if (door_.compare_exchange_weak(door, door + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+void ThreadPool::Leave() { door_.fetch_sub(1, std::memory_order_release); }
 
 uint64_t ThreadPool::AwaitJob(uint64_t seen) {
   const int64_t deadline_ns = NowNs() + kSpinNs;

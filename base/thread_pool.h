@@ -30,7 +30,8 @@ class ThreadPool {
 
   // Calls body(chunk, thread) once for each chunk in [0, chunks) and returns
   // when all calls have returned. `thread` is in [0, threads()) and names a
-  // scratch area. Called by one thread at a time; never from inside a body.
+  // scratch area. Called by one thread at a time; never from inside a body. A
+  // worker that has no core, or is still waking up, is not waited for.
   void ParallelFor(int64_t chunks, absl::FunctionRef<void(int64_t chunk, int thread)> body);
 
  private:
@@ -38,6 +39,9 @@ class ThreadPool {
 
   void Work(int thread);
   void RunChunks(int thread);
+  // Whether the job is still open; Leave() must follow then.
+  bool Enter();
+  void Leave();
   // Returns the new job number, or 0 when the pool is closing.
   uint64_t AwaitJob(uint64_t seen);
 
@@ -45,7 +49,9 @@ class ThreadPool {
   const Body* body_ = nullptr;
   int64_t chunks_ = 0;
   std::atomic<int64_t> next_chunk_{0};
-  std::atomic<int> working_{0};
+  // Bit 31: a job is open to workers; below it how many are inside. A job's body
+  // and chunks stay as they are until it is closed and nobody is inside.
+  std::atomic<uint32_t> door_{0};
   std::atomic<uint64_t> job_{1};
   std::atomic<bool> closing_{false};
   std::atomic<int> sleepers_{0};
