@@ -246,7 +246,6 @@ DriveProbeOptions DriveProbeOptions::Short() {
   options.depths = {4, 16, 32};
   options.most_bytes_in_flight = 32 << 20;
   options.rounds = 3;
-
   options.seconds = 2;
   return options;
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/checked_math.h"
+
 namespace sluice {
 
 struct BatchStatus {
@@ -38,7 +40,7 @@ class BatchMeter {
 
   const Sweep& total() const { return total_; }
   // Of a sweep, with the old ones forgotten; 0 before the first.
-  double sweep_seconds() const { return recent_weight_ > 0 ? recent_seconds_ / recent_weight_ : 0; }
+  double sweep_seconds() const { return Ratio(recent_seconds_, recent_weight_); }
   double tokens_per_minute() const;
   double tokens_per_minute_now() const;
   double read_gbps() const;

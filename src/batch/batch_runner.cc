@@ -215,10 +215,11 @@ bool BatchRunner::PlaceSpilled(Document* document, const std::vector<SpilledBloc
   return true;
 }
 
+double BatchRunner::TakenShare() const { return asked_tokens_ > 0 ? taken_tokens_ / asked_tokens_ : 1.0; }
+
 bool BatchRunner::InTime(const Document& document) const {
   if (options_.deadline_ns == 0) return true;
-  const double share = asked_tokens_ > 0 ? taken_tokens_ / asked_tokens_ : 1.0;
-  const double sweeps = 1.0 + share * static_cast<double>(document.completion.max_tokens());
+  const double sweeps = 1.0 + TakenShare() * static_cast<double>(document.completion.max_tokens());
   return SecondsOf(options_.deadline_ns - NowNs()) > sweeps * meter_.sweep_seconds();
 }
 
@@ -371,8 +372,7 @@ BatchStatus BatchRunner::status() const {
                      static_cast<double>(document->completion.tokens().size());
     prompt_tokens += static_cast<double>(std::max<int64_t>(0, document->prompt_size() - document->computed));
   }
-  const double share = asked_tokens_ > 0 ? taken_tokens_ / asked_tokens_ : 1.0;
-  status.eta_seconds = meter_.SecondsFor(share * answer_tokens, prompt_tokens);
+  status.eta_seconds = meter_.SecondsFor(TakenShare() * answer_tokens, prompt_tokens);
   return status;
 }
 

@@ -88,6 +88,8 @@ class BatchRunner {
   absl::Status ForgetSpill(Document* document);
   void SetAsideSpilled();
   bool PlaceSpilled(Document* document, const std::vector<SpilledBlock>& blocks);
+  // Of the tokens that they may have, what answers took so far.
+  double TakenShare() const;
   bool InTime(const Document& document) const;
   absl::Status Refuse(size_t index, const RefusedRequest& refused);
   absl::Status Sweep();

@@ -7,11 +7,12 @@
 #include <numeric>
 
 #include "absl/types/optional.h"
+#include "base/checked_math.h"
 
 namespace sluice {
 
 double SweepBytes(const ShapeFacts& facts, const SequenceShape& shape) {
-  const double chosen = facts.experts > 0 ? static_cast<double>(facts.top_k) / facts.experts : 0.0;
+  const double chosen = Ratio(facts.top_k, facts.experts);
   const double touched = 1.0 - std::pow(1.0 - chosen, shape.sequences);
   const double spilled_blocks = shape.spilled ? static_cast<double>(shape.kv_blocks) : 0.0;
   return touched * static_cast<double>(facts.routed_bytes) + static_cast<double>(facts.trunk_bytes) +

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/checked_math.h"
 #include "base/clock.h"
 #include "base/status.h"
 #include "src/batch/batch_job.h"
@@ -75,9 +76,9 @@ nlohmann::ordered_json StatsOf(const BatchJob& job, const RunTimeline& timeline)
   stats["kv_spilled"] = job.engine().sequence_shape().spilled;
   stats["prompt_tokens_shared"] = totals.shared_tokens;
   stats["positions_resumed"] = totals.resumed_positions;
-  stats["tokens_per_minute"] = minutes > 0 ? generated / minutes : 0.0;
-  stats["prompt_tokens_per_minute"] = minutes > 0 ? static_cast<double>(totals.prompt_tokens) / minutes : 0.0;
-  stats["bytes_per_token"] = generated > 0 ? bytes / generated : 0.0;
+  stats["tokens_per_minute"] = Ratio(generated, minutes);
+  stats["prompt_tokens_per_minute"] = Ratio(static_cast<double>(totals.prompt_tokens), minutes);
+  stats["bytes_per_token"] = Ratio(bytes, generated);
   return stats;
 }
 

@@ -49,7 +49,8 @@ EngineOptions::ChoosePattern ReadPatternChooser(Progress* progress) {
     const absl::optional<ReadPattern> kept = cache->Find(files.paths()[0], io);
     if (kept.has_value()) return *kept;
     const bool worth_measuring = ram_bytes >= kLeastRamBytes && files.total_bytes() > ram_bytes;
-    if (!worth_measuring) return ReadPattern();
+    // What cannot be kept would be measured by every run, for nothing.
+    if (!worth_measuring || !cache->Prepare().ok()) return ReadPattern();
     // What goes wrong here goes wrong again, and is told, when the model is read.
     return Measure(*cache, files, backend, progress).value_or(ReadPattern());
   };

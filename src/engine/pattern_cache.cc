@@ -1,6 +1,7 @@
 #include "src/engine/pattern_cache.h"
 
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -70,6 +71,14 @@ absl::optional<ReadPattern> PatternCache::Find(const std::string& path, absl::st
   return pattern.IsSound() ? absl::make_optional(pattern) : absl::nullopt;
 }
 
+absl::Status PatternCache::Prepare() const {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) return absl::UnavailableError(absl::StrCat("cannot make the folder ", folder_, ": ", error.message()));
+  if (access(folder_.c_str(), W_OK) == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("cannot write into the folder ", folder_, ": ", std::strerror(errno)));
+}
+
 absl::StatusOr<std::string> PatternCache::Keep(const std::string& path, absl::string_view io,
                                                const DriveProfile& profile) const {
   ASSIGN_OR_RETURN(const std::string drive, DriveOf(path));
@@ -79,9 +88,7 @@ absl::StatusOr<std::string> PatternCache::Keep(const std::string& path, absl::st
                                        {"chunk_bytes", profile.chosen.block_bytes},
                                        {"depth", profile.chosen.depth},
                                        {"gbps", profile.chosen.bytes_per_second / 1e9}};
-  std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) return absl::UnavailableError(absl::StrCat("cannot make the folder ", folder_, ": ", error.message()));
+  RETURN_IF_ERROR(Prepare());
   const std::string file = FileOf(drive, io);
   ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(file));
   RETURN_IF_ERROR(writer.Append(json.dump() + "\n"));

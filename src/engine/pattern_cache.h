@@ -23,6 +23,8 @@ class PatternCache {
 
   // Of the drive that `path` lies on, read through the backend `io`.
   absl::optional<ReadPattern> Find(const std::string& path, absl::string_view io) const;
+  // Makes the folder; an error when nothing can be kept there.
+  absl::Status Prepare() const;
   // Returns the path of the file.
   absl::StatusOr<std::string> Keep(const std::string& path, absl::string_view io, const DriveProfile& profile) const;
 
