@@ -119,6 +119,13 @@ struct Avx2 {
   static Float Fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   static void StoreFloat(float* out, Float a) { _mm256_storeu_ps(out, a); }
 
+  // Has the value computed where it stands. Left alone, GCC delays and reassociates sums of products, whose terms then
+  // do not fit the registers.
+  static Int Here(Int a) {
+    __asm__("" : "+x"(a));
+    return a;
+  }
+
  private:
   // Byte i is all ones where bit i is set.
   static Int BytesOfBits(uint32_t bits) {
@@ -148,7 +155,9 @@ struct Avx2Products {
     return kExactDwords >= 8 && group_dwords >= 8 ? 8 : kExactDwords >= 4 ? 4 : kExactDwords >= 2 ? 2 : 1;
   }
 
-  static Int Dot(Int sum, Int codes, Int values) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, values)); }
+  static Int Dot(Int sum, Int codes, Int values) {
+    return Avx2::Here(_mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, values)));
+  }
   static Int AddPlain(Int total, Int sum) {
     return _mm256_add_epi32(total, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
   }
@@ -174,7 +183,7 @@ struct Avx2Products<kMaxCode, true> {
 
   static Int Dot(Int sum, Int codes, Int values) {
     const Int pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(values, codes));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return Avx2::Here(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
   }
   static Int AddPlain(Int total, Int sum) { return _mm256_add_epi32(total, sum); }
   static Int AddScaled(Int total, Int sum, Int scale) {

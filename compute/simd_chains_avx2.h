@@ -23,7 +23,7 @@ struct Avx2Chains {
   using Mask = Value;
   using Part = __m256;
   static constexpr int kParts = 2;
-  static constexpr int kOutputsOfOneRow = 4;
+  static constexpr int kOutputsOfOneRow = 1;
   static constexpr int kTileOutputs = 2;
   static constexpr int kTileRows = 2;
 

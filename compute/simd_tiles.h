@@ -471,7 +471,7 @@ void DecodeGroup(const PanelSource& matrix, const Group& group, int64_t first, T
       PanelSource source = matrix;
       source.bytes += (group.first_outputs[i] + p * Avx512::kLanes) * source.stride;
       Slice slice = source.SliceAt<Avx512, F, typename F::template Panel<Avx512>>(first);
-      slice.ahead.bytes = nullptr;
+      slice.ahead = nullptr;
       DecodeTile<F>(slice, &tiles[i][p]);
     }
   }
