@@ -118,26 +118,35 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-#ifdef SLUICE_HAVE_AVX512
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr int64_t kInt8Steps = 1 << 18;
+
+// Of the best instruction set here; null where there is none to measure with.
+const MachineLimits* Limits() {
+#ifdef SLUICE_HAVE_AVX512
+  static const MachineLimits avx512 = Avx512Limits();
+  if (FindKernelSet("avx512") != nullptr) return &avx512;
+#endif
+#ifdef SLUICE_HAVE_AVX2
+  static const MachineLimits avx2 = Avx2Limits();
+  if (FindKernelSet("avx2") != nullptr) return &avx2;
+#endif
+  return nullptr;
+}
+
+double Int8OperationsPerRun() { return 2.0 * static_cast<double>(Limits()->int8_macs_per_step * kInt8Steps); }
 
 void ReadMatrix(ThreadPool* pool) {
   pool->ParallelFor(kMatrixBytes / kPieceBytes, [&](int64_t piece, int) {
     const uint8_t* data = SharedWeights().data() + static_cast<size_t>(piece) * kPieceBytes;
-    benchmark::DoNotOptimize(ReadAllAvx512(data, kPieceBytes));
+    benchmark::DoNotOptimize(Limits()->read_all(data, kPieceBytes));
   });
 }
-#endif
 
 // Runs a product and its limit in turn and sets the counters.
 class InTurn {
  public:
-  InTurn(benchmark::State* state, const char* fraction) : state_(*state), fraction_(fraction) {
-#ifdef SLUICE_HAVE_AVX512
-    limited_ = FindKernelSet("avx512") != nullptr;
-#endif
-  }
+  InTurn(benchmark::State* state, const char* fraction) : state_(*state), fraction_(fraction) {}
   // `limit` does limit_work, of the unit of `work`, each time.
   template <class Product, class Limit>
   void Run(double work, Product product, double limit_work, Limit limit) {
@@ -159,7 +168,7 @@ class InTurn {
  private:
   benchmark::State& state_;
   const char* fraction_;
-  bool limited_ = false;
+  const bool limited_ = Limits() != nullptr;
 };
 
 void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int threads) {
@@ -173,25 +182,16 @@ void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int 
     });
   };
   const double bytes = static_cast<double>(chunks * kOutputsPerChunk * row_bytes);
-  InTurn(&state, "of_read").Run(bytes, product, static_cast<double>(kMatrixBytes), [&] {
-#ifdef SLUICE_HAVE_AVX512
-    ReadMatrix(&pool);
-#endif
-  });
+  InTurn(&state, "of_read").Run(bytes, product, static_cast<double>(kMatrixBytes), [&] { ReadMatrix(&pool); });
 }
 
 void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows) {
   const Rows rows(*set, set->For(type).format, n_rows, kExpertOutputs);
   const double operations = 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows);
-  double limit_operations = 0;
-#ifdef SLUICE_HAVE_AVX512
-  limit_operations = 2.0 * static_cast<double>(kInt8MacsPerStep * kInt8Steps);
-#endif
+  const double limit_operations = Limits() == nullptr ? 0 : Int8OperationsPerRun();
   const auto product = [&] { rows.Run(set->For(type), type, 0, kExpertOutputs); };
   InTurn(&state, "of_int8").Run(operations, product, limit_operations, [] {
-#ifdef SLUICE_HAVE_AVX512
-    benchmark::DoNotOptimize(Int8PeakAvx512(kInt8Steps));
-#endif
+    benchmark::DoNotOptimize(Limits()->int8_peak(kInt8Steps));
   });
 }
 
@@ -206,7 +206,6 @@ void Quantize(benchmark::State& state, const KernelSet* set, ActivationFormat fo
   SetRate(state, "elements/s", static_cast<double>(kInputs));
 }
 
-#ifdef SLUICE_HAVE_AVX512
 void ReadLimit(benchmark::State& state, int threads) {
   ThreadPool pool(threads);
   for (auto _ : state) ReadMatrix(&pool);
@@ -216,11 +215,10 @@ void ReadLimit(benchmark::State& state, int threads) {
 void Int8Limit(benchmark::State& state, int threads) {
   ThreadPool pool(threads);
   for (auto _ : state) {
-    pool.ParallelFor(threads, [&](int64_t, int) { benchmark::DoNotOptimize(Int8PeakAvx512(kInt8Steps)); });
+    pool.ParallelFor(threads, [&](int64_t, int) { benchmark::DoNotOptimize(Limits()->int8_peak(kInt8Steps)); });
   }
-  SetRate(state, "ops/s", 2.0 * static_cast<double>(kInt8MacsPerStep * kInt8Steps * threads));
+  SetRate(state, "ops/s", Int8OperationsPerRun() * threads);
 }
-#endif
 
 template <class... Args>
 void Register(const std::string& name, Args... args) {
@@ -232,13 +230,11 @@ void RegisterInTurn(const std::string& name, Args... args) {
 }
 
 void RegisterLimits() {
-#ifdef SLUICE_HAVE_AVX512
-  if (FindKernelSet("avx512") == nullptr) return;
+  if (Limits() == nullptr) return;
   for (int threads : {1, 2}) {
     Register("limit/read/" + std::to_string(threads), ReadLimit, threads);
     Register("limit/int8/" + std::to_string(threads), Int8Limit, threads);
   }
-#endif
 }
 
 void RegisterType(const KernelSet* set, TensorType type) {

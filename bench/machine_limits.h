@@ -1,6 +1,6 @@
 // What the machine can do at best, to hold the kernels against.
 //
-// Plain loops with nothing in them but the limiting instruction.
+// Plain loops with nothing in them but the limiting instructions.
 #ifndef SLUICE_BENCH_MACHINE_LIMITS_H_
 #define SLUICE_BENCH_MACHINE_LIMITS_H_
 
@@ -9,12 +9,18 @@
 
 namespace sluice {
 
-// Reads `bytes`, a multiple of 256 at 64-byte alignment; the result depends on all of them.
-int32_t ReadAllAvx512(const uint8_t* data, size_t bytes);
+struct MachineLimits {
+  // Reads `bytes`, a multiple of 256 at 64-byte alignment; the result depends on all of them.
+  int32_t (*read_all)(const uint8_t* data, size_t bytes);
+  // Runs int8_macs_per_step multiply-accumulates of bytes into int32, `steps` times, in registers.
+  int32_t (*int8_peak)(int64_t steps);
+  int64_t int8_macs_per_step;
+};
 
-// Runs kInt8MacsPerStep multiply-accumulates of bytes, `steps` times, in registers.
-inline constexpr int64_t kInt8MacsPerStep = 12 * 64;
-int32_t Int8PeakAvx512(int64_t steps);
+// By byte dot products (VNNI).
+MachineLimits Avx512Limits();
+// By products of bytes to pairs in int16 and of those to int32: what AVX2 has instead.
+MachineLimits Avx2Limits();
 
 }  // namespace sluice
 

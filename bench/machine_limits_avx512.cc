@@ -3,8 +3,9 @@
 #include "bench/machine_limits.h"
 
 namespace sluice {
+namespace {
 
-int32_t ReadAllAvx512(const uint8_t* data, size_t bytes) {
+int32_t ReadAll(const uint8_t* data, size_t bytes) {
   __m512i sums[4];
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
   for (size_t i = 0; i < bytes; i += 256) {
@@ -15,8 +16,9 @@ int32_t ReadAllAvx512(const uint8_t* data, size_t bytes) {
   return _mm512_reduce_add_epi32(_mm512_add_epi32(low, _mm512_add_epi32(sums[2], sums[3])));
 }
 
-int32_t Int8PeakAvx512(int64_t steps) {
-  constexpr int kChains = kInt8MacsPerStep / 64;  // enough to hide the latency
+constexpr int kChains = 12;  // enough to hide the latency
+
+int32_t Int8Peak(int64_t steps) {
   __m512i sums[kChains];
 #pragma GCC unroll 12
   for (int k = 0; k < kChains; ++k) sums[k] = _mm512_set1_epi32(k);
@@ -30,5 +32,9 @@ int32_t Int8PeakAvx512(int64_t steps) {
   for (int k = 0; k < kChains; ++k) total = _mm512_xor_si512(total, sums[k]);
   return _mm512_reduce_add_epi32(total);
 }
+
+}  // namespace
+
+MachineLimits Avx512Limits() { return {ReadAll, Int8Peak, kChains * 64}; }
 
 }  // namespace sluice
