@@ -44,18 +44,22 @@ bool CpuHasF16c() {
 bool CpuHasAvx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && CpuHasF16c(); }
 #endif
 
-#ifdef SLUICE_HAVE_AVX512
+#ifdef SLUICE_EMULATES_AVX512
+bool CpuHasAvx512() { return CpuHasAvx2(); }
+bool CpuHasVbmi() { return CpuHasAvx2(); }
+#elif defined(SLUICE_HAVE_AVX512)
 bool CpuHasAvx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") && CpuHasF16c();
 }
+bool CpuHasVbmi() { return __builtin_cpu_supports("avx512vbmi"); }
 #endif
 
 // In place: the views point into the object.
 void Build(Registry* registry) {
 #ifdef SLUICE_HAVE_AVX512
-  if (CpuHasAvx512() && __builtin_cpu_supports("avx512vbmi")) FillAvx512Vbmi(registry->Add());
+  if (CpuHasAvx512() && CpuHasVbmi()) FillAvx512Vbmi(registry->Add());
   if (CpuHasAvx512()) FillAvx512(registry->Add());
 #endif
 #ifdef SLUICE_HAVE_AVX2
