@@ -22,8 +22,10 @@
 //   iq4_nl           kQ8Block32   d          table[q] * a
 //   mxfp4            kQ8Block32   2^(e-128)  table[q] * a
 //   q4_1 q5_1        kQ8Block32   d          q * a                          m       sum a
-//   q2_K q4_K q5_K   kQ8Block256  d          sc * q * a                     -dmin   sum mn * a
-//   q3_K q6_K        kQ8Block256  d          scale * q * a, both signed
+//   q2_K             kQ8Block256  d          sc * q * a                     -dmin   sum mn * a
+//   q4_K q5_K        kQ8Groups256 d          sc * q * f * a                 -dmin   sum mn * f * a
+//   q3_K             kQ8Block256  d          scale * q * a, both signed
+//   q6_K             kQ8Groups256 d          scale * q * f * a, both signed
 //   iq4_xs           kQ8Block256  d          (ls - 32) * table[q] * a
 //   iq2_xxs _xs _s   kQ8Block256  d * 0.125  (2 * scale + 1) * +-grid * a
 //   iq3_xxs          kQ8Block256  d * 0.25   (2 * scale + 1) * +-grid * a
@@ -31,9 +33,9 @@
 //   iq1_s iq1_m      kQ8Block256  d * 0.125  (2 * scale + 1) * (8 * grid +- 1) * a
 //
 // Names are those of docs/formats.md; d, m, dmin are f16 fields widened, and
-// the products with 0.125 and 0.25 are exact. With |a| <= 127 no sum leaves
-// int32 for any contents of a block: the largest is q6_K, 256 * 127 * 128 * 32
-// = 1.34e8, then iq4_xs, 256 * 127 * 32 * 127 = 1.32e8.
+// the products with 0.125 and 0.25 are exact; f is the factor of 32 activations, 1
+// to 4. With |a| <= 127 no sum leaves int32 for any contents of a block: the largest
+// is q6_K, 256 * 127 * 128 * 32 * 4 = 5.4e8, then iq4_xs, 256 * 127 * 32 * 127 = 1.3e8.
 //
 // Float types (f32, f16, bf16; every type in the "float" set). Weights are
 // widened (decoded) exactly as DequantizeRow does; sixteen chains from +0,
@@ -59,7 +61,7 @@ namespace sluice {
 
 // Raised whenever the bits of any result change: files that carry state from one
 // run to another (sessions, journals, spilled keys and values) name it.
-inline constexpr int kNumericsVersion = 1;
+inline constexpr int kNumericsVersion = 2;
 
 // outputs[r][o] = sum_i W[o][i] * x[r][i] for o in [0, n_out), r in [0, n_rows).
 struct MatMulArgs {

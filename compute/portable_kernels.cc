@@ -23,12 +23,6 @@ struct ScaledBlock {
   int16_t codes[256];
 };
 
-// What one activation block adds to a row's chains.
-struct ActivationBlock {
-  float scale;
-  const int8_t* values;
-};
-
 void UnpackScaled(const BlockFormat& format, const uint8_t* bytes, ScaledBlock* out) {
   BlockCodes block;
   format.unpack(bytes, &block);
@@ -43,19 +37,18 @@ void UnpackScaled(const BlockFormat& format, const uint8_t* bytes, ScaledBlock* 
   std::copy_n(block.mins, format.elements / kGroupElements, out->mins);
 }
 
-template <int kElements>
-int32_t IntegerDot(const int16_t* weights, const int8_t* activations) {
+int32_t DotOf32(const int16_t* weights, const int8_t* activations) {
   int32_t sum = 0;
-  for (int i = 0; i < kElements; ++i) sum += weights[i] * activations[i];
+  for (int i = 0; i < 32; ++i) sum += weights[i] * activations[i];
   return sum;
 }
 
 struct Blocks32 {
   static constexpr int kElements = 32;
 
-  static ActivationBlock At(const void* row, int64_t b) {
-    const Q8Block32x8& pack = static_cast<const Q8Block32x8*>(row)[b / 8];
-    return {pack.scales[b % 8], pack.values[b % 8]};
+  static float ScaleAt(const void* row, int64_t b) { return static_cast<const Q8Block32x8*>(row)[b / 8].scales[b % 8]; }
+  static int32_t MainSum(const ScaledBlock& weights, const void* row, int64_t b) {
+    return DotOf32(weights.codes, static_cast<const Q8Block32x8*>(row)[b / 8].values[b % 8]);
   }
   // The minimum of a block of 32 has no integer sub-scale.
   static int32_t MinimumSum(const ScaledBlock&, const void* row, int64_t b) {
@@ -66,9 +59,12 @@ struct Blocks32 {
 struct Blocks256 {
   static constexpr int kElements = 256;
 
-  static ActivationBlock At(const void* row, int64_t b) {
+  static float ScaleAt(const void* row, int64_t b) { return static_cast<const Q8Block256*>(row)[b].scale; }
+  static int32_t MainSum(const ScaledBlock& weights, const void* row, int64_t b) {
     const Q8Block256& block = static_cast<const Q8Block256*>(row)[b];
-    return {block.scale, block.values};
+    int32_t sum = 0;
+    for (int g = 0; g < 8; ++g) sum += block.factors[g] * DotOf32(weights.codes + 32 * g, block.values + 32 * g);
+    return sum;
   }
   static int32_t MinimumSum(const ScaledBlock& weights, const void* row, int64_t b) {
     const Q8Block256& block = static_cast<const Q8Block256*>(row)[b];
@@ -91,12 +87,12 @@ void TileOutput(const BlockFormat& format, const MatMulArgs& args, int64_t outpu
     UnpackScaled(format, bytes + b * format.bytes, &weights);
     for (int64_t r = 0; r < rows; ++r) {
       const void* row = args.activations[first_row + r];
-      const ActivationBlock a = Blocks::At(row, b);
-      const int32_t sum = IntegerDot<Blocks::kElements>(weights.codes, a.values);
-      main[r] = std::fma(weights.unit * a.scale, static_cast<float>(sum), main[r]);
+      const float scale = Blocks::ScaleAt(row, b);
+      const int32_t sum = Blocks::MainSum(weights, row, b);
+      main[r] = std::fma(weights.unit * scale, static_cast<float>(sum), main[r]);
       if (!format.has_minimums) continue;
       const int32_t minimum_sum = Blocks::MinimumSum(weights, row, b);
-      minimum[r] = std::fma(weights.min_unit * a.scale, static_cast<float>(minimum_sum), minimum[r]);
+      minimum[r] = std::fma(weights.min_unit * scale, static_cast<float>(minimum_sum), minimum[r]);
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
@@ -114,6 +110,9 @@ void MatMulBlocks(const BlockFormat& format, const MatMulArgs& args) {
 }
 
 ActivationFormat FormatOf(TensorType type) {
+  if (type == TensorType::kQ4K || type == TensorType::kQ5K || type == TensorType::kQ6K) {
+    return ActivationFormat::kQ8Groups256;
+  }
   switch (InfoOf(type).block_elements) {
     case 1:
       return ActivationFormat::kF32;
@@ -149,6 +148,7 @@ void Fill(KernelSet* set) {
   set->quantize[static_cast<int>(ActivationFormat::kF32)] = CopyF32;
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block32)] = QuantizeQ8Block32;
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block256)] = QuantizeQ8Block256;
+  set->quantize[static_cast<int>(ActivationFormat::kQ8Groups256)] = QuantizeQ8Groups256;
   set->ops = Ops();
   set->attention = {AddProduct, SoftmaxStep};
 }

@@ -162,6 +162,8 @@ struct Avx2Products {
     return _mm256_add_epi32(total, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
   }
   static Int AddScaled(Int total, Int sum, Int scale) { return _mm256_add_epi32(total, _mm256_madd_epi16(sum, scale)); }
+  // A sub-scale times a factor of activations.
+  static Int Times(Int scale, int16_t factor) { return _mm256_mullo_epi16(scale, _mm256_set1_epi16(factor)); }
   // In both words of a lane.
   template <int kByte>
   static Int UnsignedScale(Int bytes) {

@@ -154,6 +154,11 @@ struct Avx512Products {
     if constexpr (kFitsWord) return _mm512_dpwssd_epi32(total, sum, scale);
     return _mm512_add_epi32(total, _mm512_mullo_epi32(sum, scale));
   }
+  // A sub-scale times a factor of activations.
+  static Int Times(Int scale, int16_t factor) {
+    if constexpr (kFitsWord) return _mm512_mullo_epi16(scale, _mm512_set1_epi32(factor));
+    return _mm512_mullo_epi32(scale, _mm512_set1_epi32(factor));
+  }
   // A sub-scale as AddScaled wants it, from one byte of each lane.
   template <int kByte>
   static Int UnsignedScale(Int bytes) {

@@ -175,16 +175,26 @@ struct BlockScale {
   float inverse;
 };
 
+constexpr uint32_t kInfinityBits = 0x7f800000;
+SLUICE_INLINE float FloatOf(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 template <class C, int kElements>
-SLUICE_INLINE BlockScale ScaleOf(const float* x) {
+SLUICE_INLINE uint32_t LargestBitsOf(const float* x) {
   typename C::Value magnitudes = C::Zero();
   for (int i = 0; i < kElements; i += kChains) magnitudes = C::LargerMagnitude(magnitudes, C::Load(x + i));
-  const uint32_t bits = C::LargestBits(magnitudes);
-  if (bits >= 0x7f800000) return {__builtin_nanf(""), 0.0f};
-  float largest;
-  std::memcpy(&largest, &bits, sizeof largest);
+  return C::LargestBits(magnitudes);
+}
+
+// Of a block whose largest code is `steps`.
+SLUICE_INLINE BlockScale ScaleOf(uint32_t largest_bits, float steps) {
+  if (largest_bits >= kInfinityBits) return {__builtin_nanf(""), 0.0f};
+  const float largest = FloatOf(largest_bits);
   if (largest < 0x1p-100f) return {0.0f, 0.0f};
-  return {largest / 127.0f, 127.0f / largest};
+  return {largest / steps, steps / largest};
 }
 
 // Sixteen codes and their sum.
@@ -204,7 +214,7 @@ void Quantize32(const float* x, int64_t elements, void* out) {
   if (blocks % 8 != 0) std::memset(&packs[blocks / 8], 0, sizeof(Q8Block32x8));
   for (int64_t b = 0; b < blocks; ++b) {
     Q8Block32x8& pack = packs[b / 8];
-    const BlockScale scale = ScaleOf<C, 32>(x + 32 * b);
+    const BlockScale scale = ScaleOf(LargestBitsOf<C, 32>(x + 32 * b), 127.0f);
     pack.scales[b % 8] = scale.scale;
     int8_t* codes = pack.values[b % 8];
     const int32_t first = QuantizeSixteen<C>(x + 32 * b, scale.inverse, codes);
@@ -212,19 +222,48 @@ void Quantize32(const float* x, int64_t elements, void* out) {
   }
 }
 
+// Codes 32 * g on, their sums, and their factor.
+template <class C>
+SLUICE_INLINE void QuantizeGroup(const float* x, int g, float inverse, int factor, Q8Block256* block) {
+  block->factors[g] = static_cast<int16_t>(factor);
+  for (int i = 2 * g; i < 2 * g + 2; ++i) {
+    const int32_t sum = QuantizeSixteen<C>(x + 16 * i, inverse, block->values + 16 * i);
+    block->group_sums[i] = static_cast<int16_t>(factor * sum);
+  }
+}
+
 template <class C>
 void Quantize256(const float* x, int64_t elements, void* out) {
-  Q8Block256* blocks = static_cast<Q8Block256*>(out);
-  for (int64_t b = 0; b < elements / 256; ++b) {
-    Q8Block256& block = blocks[b];
-    const BlockScale scale = ScaleOf<C, 256>(x + 256 * b);
-    block.scale = scale.scale;
-    std::memset(block.padding, 0, sizeof block.padding);
-    for (int g = 0; g < 16; ++g) {
-      const float* group = x + 256 * b + 16 * g;
-      block.group_sums[g] = static_cast<int16_t>(QuantizeSixteen<C>(group, scale.inverse, block.values + 16 * g));
+  Q8Block256* block = static_cast<Q8Block256*>(out);
+  for (int64_t i = 0; i < elements; i += 256, ++block) {
+    const BlockScale scale = ScaleOf(LargestBitsOf<C, 256>(x + i), 127.0f);
+    block->scale = scale.scale;
+    std::memset(block->padding, 0, sizeof block->padding);
+    for (int g = 0; g < 8; ++g) QuantizeGroup<C>(x + i, g, scale.inverse, 1, block);
+    block->largest_group = LargestGroup(block->values);
+  }
+}
+
+template <class C>
+void QuantizeGroups256(const float* x, int64_t elements, void* out) {
+  Q8Block256* block = static_cast<Q8Block256*>(out);
+  for (int64_t i = 0; i < elements; i += 256, ++block) {
+    uint32_t bits[8], largest_bits = 0;
+    for (int g = 0; g < 8; ++g) {
+      bits[g] = LargestBitsOf<C, 32>(x + i + 32 * g);
+      largest_bits = bits[g] > largest_bits ? bits[g] : largest_bits;
     }
-    block.largest_group = LargestGroup(block.values);
+    const BlockScale scale = ScaleOf(largest_bits, kFactorSteps[0]);
+    const float largest = FloatOf(largest_bits);
+    block->scale = scale.scale;
+    std::memset(block->padding, 0, sizeof block->padding);
+    for (int g = 0; g < 8; ++g) {
+      const float own = FloatOf(bits[g]);
+      const int above =
+          scale.inverse == 0.0f ? 0 : (own > largest * 0.25f) + (own > largest * 0.5f) + (own > largest * 0.75f);
+      QuantizeGroup<C>(x + i, g, scale.inverse == 0.0f ? 0.0f : kFactorSteps[above] / largest, 1 + above, block);
+    }
+    block->largest_group = LargestGroup(block->values);
   }
 }
 
@@ -240,6 +279,7 @@ void FillVectorOps(KernelSet* set) {
   set->ops = {Dot<C>, DotLanes<C>, Axpy<C>, WidenF16<C>, WidenQ8<C>, F32ToF16<C>, Swiglu<C>, ExpSum<C>};
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block32)] = Quantize32<C>;
   set->quantize[static_cast<int>(ActivationFormat::kQ8Block256)] = Quantize256<C>;
+  set->quantize[static_cast<int>(ActivationFormat::kQ8Groups256)] = QuantizeGroups256<C>;
 }
 
 }  // namespace

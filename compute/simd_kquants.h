@@ -104,9 +104,11 @@ struct KQuantFormat {
   static constexpr bool kMinimums = false;
   static constexpr bool kFoldScales = false;  // codes times sub-scales fit a byte
   static constexpr bool kArranged = false;    // activations go through Arrange() first
+  static constexpr bool kFactors = false;     // activations are kQ8Groups256
 };
 
 struct FormatQ4K : KQuantFormat {
+  static constexpr bool kFactors = true;
   static constexpr int kBytes = 144;
   static constexpr int kMaxCode = 15;
   static constexpr int kGroupDwords = 8;
@@ -131,6 +133,7 @@ struct FormatQ4K : KQuantFormat {
 };
 
 struct FormatQ5K : KQuantFormat {
+  static constexpr bool kFactors = true;
   static constexpr int kBytes = 176;
   static constexpr int kMaxCode = 31;
   static constexpr int kGroupDwords = 8;
@@ -167,6 +170,7 @@ struct FormatQ5K : KQuantFormat {
 };
 
 struct FormatQ6K : KQuantFormat {
+  static constexpr bool kFactors = true;
   static constexpr int kBytes = 210;
   static constexpr int kMaxCode = 63;
   static constexpr int kOffset = 32;
@@ -359,18 +363,21 @@ struct FormatIq4Xs : KQuantFormat {
   }
 };
 
+template <template <class> class MatMul, class F>
+void EnterKQuant(TensorType type, KernelSet* set) {
+  const ActivationFormat format = F::kFactors ? ActivationFormat::kQ8Groups256 : ActivationFormat::kQ8Block256;
+  set->kernels[static_cast<int>(type)] = {format, MatMul<F>::kRun};
+}
+
 // Enters the products of the types with blocks of 256 and no code book: MatMul<F>::kRun for each format F.
 template <template <class> class MatMul>
 void EnterKQuants(KernelSet* set) {
-  const auto enter = [set](TensorType type, MatMulFn run) {
-    set->kernels[static_cast<int>(type)] = {ActivationFormat::kQ8Block256, run};
-  };
-  enter(TensorType::kQ2K, MatMul<FormatQ2K>::kRun);
-  enter(TensorType::kQ3K, MatMul<FormatQ3K>::kRun);
-  enter(TensorType::kQ4K, MatMul<FormatQ4K>::kRun);
-  enter(TensorType::kQ5K, MatMul<FormatQ5K>::kRun);
-  enter(TensorType::kQ6K, MatMul<FormatQ6K>::kRun);
-  enter(TensorType::kIQ4XS, MatMul<FormatIq4Xs>::kRun);
+  EnterKQuant<MatMul, FormatQ2K>(TensorType::kQ2K, set);
+  EnterKQuant<MatMul, FormatQ3K>(TensorType::kQ3K, set);
+  EnterKQuant<MatMul, FormatQ4K>(TensorType::kQ4K, set);
+  EnterKQuant<MatMul, FormatQ5K>(TensorType::kQ5K, set);
+  EnterKQuant<MatMul, FormatQ6K>(TensorType::kQ6K, set);
+  EnterKQuant<MatMul, FormatIq4Xs>(TensorType::kIQ4XS, set);
 }
 
 }  // namespace

@@ -80,6 +80,16 @@ struct MatrixProducts {
     for (int i = 0; i < R; ++i) sums[i] = vmlaq_s32(sums[i], parts[i], scale[i % 2]);
   }
   template <int R>
+  static SLUICE_INLINE void AddScaled(const int32x4_t* scale, const int32_t (&factors)[R], const int32x4_t (&parts)[R],
+                                      int32x4_t (&sums)[R]) {
+    SLUICE_UNROLL
+    for (int i = 0; i < R; i += 2) {
+      const int32x4_t of_rows = {factors[i], factors[i + 1], factors[i], factors[i + 1]};
+      sums[i] = vmlaq_s32(sums[i], parts[i], vmulq_s32(scale[0], of_rows));
+      sums[i + 1] = vmlaq_s32(sums[i + 1], parts[i + 1], vmulq_s32(scale[1], of_rows));
+    }
+  }
+  template <int R>
   static SLUICE_INLINE void Finish(int32x4_t (&sums)[R]) {
     SLUICE_UNROLL
     for (int i = 0; i < R; i += 2) {

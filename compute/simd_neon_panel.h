@@ -16,7 +16,7 @@
 //   Prepare()      fills them
 //   SetScales(), SetCommon()  bring what a header holds into the form of Codes
 //   ScaleBytes()   a sub-scale beside each code of register number k
-//   AddDots(), AddScaled()    on R registers for R rows
+//   AddDots(), AddScaled()    on R registers for R rows; with factors of the rows or none
 //   Finish()       makes them one register per row, one output per lane
 // DotProducts below is one, MatrixProducts (compute/simd_neon_matrix.h) the other.
 #ifndef SLUICE_COMPUTE_SIMD_NEON_PANEL_H_
@@ -105,6 +105,12 @@ struct DotProducts {
   static SLUICE_INLINE void AddScaled(const int32x4_t* scale, const int32x4_t (&parts)[R], int32x4_t (&sums)[R]) {
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) sums[r] = vmlaq_s32(sums[r], parts[r], scale[0]);
+  }
+  template <int R>
+  static SLUICE_INLINE void AddScaled(const int32x4_t* scale, const int32_t (&factors)[R], const int32x4_t (&parts)[R],
+                                      int32x4_t (&sums)[R]) {
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) sums[r] = vmlaq_s32(sums[r], parts[r], vmulq_n_s32(scale[0], factors[r]));
   }
   template <int R>
   static void Finish(int32x4_t (&)[R]) {}
@@ -313,14 +319,23 @@ void DecodeQuad(const QuadSlice& slice, Quad32<E>* quad) {
 
 // The integer sums of R rows and a block of 256, sub-scales included.
 template <class E, class F, int R>
-SLUICE_INLINE void ScaledSums(const Quad256<E>& quad, const typename E::Values& values, int row, int32x4_t (&sums)[R]) {
+SLUICE_INLINE void ScaledSums(const Quad256<E>& quad, const SliceRows<E, Q8Block256>& rows, int row,
+                              int32x4_t (&sums)[R]) {
   constexpr int kDwords = F::kGroupDwords;
   for (int g = 0; g < kCodeDwords / kDwords; ++g) {
     int32x4_t parts[R];
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) parts[r] = vdupq_n_s32(0);
-    E::template AddDots<kDwords>(quad.codes + g * kDwords, values, row, g * kDwords, parts);
-    E::AddScaled(quad.scales + g * E::kScaleForms, parts, sums);
+    E::template AddDots<kDwords>(quad.codes + g * kDwords, rows.values, row, g * kDwords, parts);
+    const int32x4_t* scale = quad.scales + g * E::kScaleForms;
+    if constexpr (F::kFactors) {
+      int32_t factors[R];
+      SLUICE_UNROLL
+      for (int r = 0; r < R; ++r) factors[r] = rows.blocks[row + r]->factors[g * kDwords / 8];
+      E::AddScaled(scale, factors, parts, sums);
+    } else {
+      E::AddScaled(scale, parts, sums);
+    }
   }
 }
 template <class E, class F, int R>
@@ -337,7 +352,7 @@ void ContinueQuadChains(const Quad256<E>& quad, const SliceRows<E, Q8Block256>& 
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) sums[r] = vdupq_n_s32(0);
   if constexpr (kFolding<F> == Folding::kNone) {
-    ScaledSums<E, F, R>(quad, rows.values, row, sums);
+    ScaledSums<E, F, R>(quad, rows, row, sums);
   } else {
     FoldedSums<E, F, R>(quad, rows.values, row, sums);
   }
@@ -418,7 +433,7 @@ void RunQuads(const QuadSource* sources, int quads, const void* const* activatio
 
 // One row: codes are used as they are decoded.
 template <class F, int kPart>
-SLUICE_INLINE void AddQuadParts(const QuadSlice& slice, const Header256<Neon>& header, const int8_t* values,
+SLUICE_INLINE void AddQuadParts(const QuadSlice& slice, const Header256<Neon>& header, const Q8Block256& block,
                                 int32x4_t* sum) {
   constexpr int kDwords = kCodeDwords / F::kParts;
   constexpr int kGroups = kDwords / F::kGroupDwords;
@@ -427,11 +442,14 @@ SLUICE_INLINE void AddQuadParts(const QuadSlice& slice, const Header256<Neon>& h
   SLUICE_UNROLL
   for (int g = 0; g < kGroups; ++g) {
     int32x4_t parts[1] = {vdupq_n_s32(0)};
-    const int8_t* rows[1] = {values + 4 * (kPart * kDwords + g * F::kGroupDwords)};
+    const int first = kPart * kDwords + g * F::kGroupDwords;
+    const int8_t* rows[1] = {block.values + 4 * first};
     DotDwords<F::kGroupDwords, 1>(codes + g * F::kGroupDwords, rows, parts);
-    *sum = vmlaq_s32(*sum, parts[0], header.scales[kPart * kGroups + g]);
+    int32x4_t scale = header.scales[kPart * kGroups + g];
+    if constexpr (F::kFactors) scale = vmulq_n_s32(scale, block.factors[first / 8]);
+    *sum = vmlaq_s32(*sum, parts[0], scale);
   }
-  if constexpr (kPart + 1 < F::kParts) AddQuadParts<F, kPart + 1>(slice, header, values, sum);
+  if constexpr (kPart + 1 < F::kParts) AddQuadParts<F, kPart + 1>(slice, header, block, sum);
 }
 
 template <class F>
@@ -448,7 +466,7 @@ SLUICE_INLINE void OneQuadRow(const QuadSlice& slice, const Q8Block256& block, C
     const int32x4_t excess = MultipliedGroupSums<F::kGroupDwords>(multipliers, group_bytes);
     sum = vmulq_s32(excess, vdupq_n_s32(-kQuadOffset<F>));
   }
-  AddQuadParts<F, 0>(slice, header, block.values, &sum);
+  AddQuadParts<F, 0>(slice, header, block, &sum);
   ContinueQuadChain<F>(units, group_bytes, block.scale, sum, chains);
 }
 

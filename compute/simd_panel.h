@@ -19,6 +19,7 @@
 //   DecodeHeader() scales, units, and what the parts have in common
 //   DecodePart()   the codes of one part
 //   kArranged      whether Arrange() puts activations in the order of the codes
+//   kFactors       whether activations have a factor for each 32 codes
 // Included once by each file of an instruction set; internal
 // linkage, see compute/simd_avx512.h.
 #ifndef SLUICE_COMPUTE_SIMD_PANEL_H_
@@ -103,25 +104,36 @@ using ProductsOf = typename V::template Products<F::kWide ? 255 : F::kMaxCode, F
 template <class V, class F>
 constexpr int kOffsetOf = F::kWide ? V::kWideBias : F::kOffset;
 
-// Adds to the integer sums of R rows what `kDwords` dwords of codes contribute,
-// sub-scales included, offsets not. `values` point at the activations of the
-// first of them.
-template <class V, class F, int R, int kDwords>
-SLUICE_INLINE void AddScaledSums(const typename V::Int* codes, const typename V::Int* scales,
+// The sub-scale of group g as the activations of a block meet it.
+template <class V, class F>
+SLUICE_INLINE typename V::Int ScaleFor(const Q8Block256& block, const typename V::Int* scales, int g) {
+  if constexpr (F::kFactors) return ProductsOf<V, F>::Times(scales[g], block.factors[g * F::kGroupDwords / 8]);
+  return scales[g];
+}
+
+// Adds to the integer sums of R rows what group g contributes, sub-scale and
+// factors included, offsets not.
+template <class V, class F, int R>
+SLUICE_INLINE void AddScaledSums(const Panel256<V>& panel, int g, const Q8Block256* const (&blocks)[R],
                                  const int8_t* const (&values)[R], typename V::Int (&sums)[R]) {
   using Products = ProductsOf<V, F>;
   constexpr int kStep = Products::StepDwords(F::kGroupDwords);
-  for (int first = 0; first < kDwords; first += kStep) {
+  typename V::Int scales[R];
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) scales[r] = ScaleFor<V, F>(*blocks[r], panel.header.scales, g);
+  SLUICE_UNROLL
+  for (int first = 0; first < F::kGroupDwords; first += kStep) {
     typename V::Int parts[R];
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) parts[r] = V::Set1(0);
     SLUICE_UNROLL
-    for (int k = first; k < first + kStep; ++k) {
+    for (int i = first; i < first + kStep; ++i) {
+      const int k = g * F::kGroupDwords + i;
       SLUICE_UNROLL
-      for (int r = 0; r < R; ++r) parts[r] = Products::Dot(parts[r], codes[k], V::Broadcast(values[r] + 4 * k));
+      for (int r = 0; r < R; ++r) parts[r] = Products::Dot(parts[r], panel.codes[k], V::Broadcast(values[r] + 4 * k));
     }
     SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) sums[r] = Products::AddScaled(sums[r], parts[r], scales[first / F::kGroupDwords]);
+    for (int r = 0; r < R; ++r) sums[r] = Products::AddScaled(sums[r], parts[r], scales[r]);
   }
 }
 
@@ -170,7 +182,7 @@ void ContinueChains(const Panel256<V>& panel, const Slice& slice, const void* co
     values[r] = ValuesOf<F>(*blocks[r], space[r]);
     sums[r] = V::Set1(0);
   }
-  AddScaledSums<V, F, R, kCodeDwords>(panel.codes, panel.header.scales, values, sums);
+  for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) AddScaledSums<V, F, R>(panel, g, blocks, values, sums);
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) ContinueChain<V, F>(panel.header, *blocks[r], sums[r], &chains[r]);
 }
@@ -248,11 +260,11 @@ void DecodeSlice(const Slice& slice, Panel32<V>* panel) {
   }
 }
 
-// AddScaledSums of one row, with all steps side by side: nothing else hides the
-// latency of their chains.
+// AddScaledSums of one row and kDwords dwords, sub-scales from `first_group` on, with
+// all steps side by side: nothing else hides the latency of their chains.
 template <class V, class F, int kDwords>
-SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const typename V::Int* scales,
-                                           const int8_t* values, typename V::Int sum) {
+SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const typename V::Int* scales, int first_group,
+                                           const Q8Block256& block, const int8_t* values, typename V::Int sum) {
   using Products = ProductsOf<V, F>;
   constexpr int kStep = Products::StepDwords(F::kGroupDwords);
   constexpr int kSteps = kDwords / kStep;
@@ -267,21 +279,24 @@ SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const t
     }
   }
   SLUICE_UNROLL
-  for (int s = 0; s < kSteps; ++s) sum = Products::AddScaled(sum, parts[s], scales[s * kStep / F::kGroupDwords]);
+  for (int s = 0; s < kSteps; ++s) {
+    const typename V::Int scale = ScaleFor<V, F>(block, scales, first_group + s * kStep / F::kGroupDwords);
+    sum = Products::AddScaled(sum, parts[s], scale);
+  }
   return sum;
 }
 
 // One row: codes are used as they are decoded and go into no panel.
 template <class V, class F, int kPart>
-SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const int8_t* values,
-                            typename V::Int* sum) {
+SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const Q8Block256& block,
+                            const int8_t* values, typename V::Int* sum) {
   constexpr int kDwords = kCodeDwords / F::kParts;
   slice.template FetchAhead<V::kLanes * F::kBytes / F::kParts>(kPart);
   typename V::Int codes[kDwords];
   F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes);
-  const typename V::Int* scales = header.scales + kPart * (kDwords / F::kGroupDwords);
-  *sum = AddScaledSum<V, F, kDwords>(codes, scales, values + 4 * kPart * kDwords, *sum);
-  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, values, sum);
+  constexpr int kFirstGroup = kPart * kDwords / F::kGroupDwords;
+  *sum = AddScaledSum<V, F, kDwords>(codes, header.scales, kFirstGroup, block, values + 4 * kPart * kDwords, *sum);
+  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, block, values, sum);
 }
 
 template <class V, class F>
@@ -290,8 +305,9 @@ SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* 
   F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
   alignas(64) int8_t space[256];
   typename V::Int sum = V::Set1(0);
-  AddParts<V, F, 0>(slice, header, ValuesOf<F>(row[slice.index], space), &sum);
-  ContinueChain<V, F>(header, row[slice.index], sum, chains);
+  const Q8Block256& block = row[slice.index];
+  AddParts<V, F, 0>(slice, header, block, ValuesOf<F>(block, space), &sum);
+  ContinueChain<V, F>(header, block, sum, chains);
 }
 
 template <class V, class F>

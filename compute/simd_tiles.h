@@ -7,7 +7,8 @@
 //   the others             signed codes, activations + 128, whose excess (128 times
 //                          the sum of the codes) the sums start below zero by
 // Sub-scales enter the sums as cheaply as the format allows: multiplied into
-// the codes, by int16 products, or by int32 products.
+// the codes, by int16 products, or by int32 products. Where activations have factors,
+// a tile holds each sub-scale times each factor, and a row takes its own.
 //
 // AVX-512 only; linkage as in compute/simd_avx512.h.
 #ifndef SLUICE_COMPUTE_SIMD_TILES_H_
@@ -74,12 +75,17 @@ struct TilePlan256 : TilePlan<F> {
   static constexpr bool kHasMild =
       !F::kFoldScales && !F::kArranged && kMildSum >= 1000 && (kWords ? kMildStep > kStep : !Base::kSigned);
   static constexpr int kMildStarts = kHasMild && Base::kSigned ? kCodeDwords / kMildStep : 1;
+
+  // Multiples of a sub-scale.
+  static constexpr int kFactors = F::kFactors ? kLargestFactor : 1;
+  static_assert(!F::kFactors || kWords || !Base::kSigned, "a start for all of a block knows no factors");
+  static_assert(!F::kFactors || !F::kFoldScales);
 };
 
 template <class F>
 struct Tile256 {
   __m512i codes[kCodeDwords];
-  __m512i scales[kCodeDwords / F::kGroupDwords];
+  __m512i scales[kCodeDwords / F::kGroupDwords][TilePlan256<F>::kFactors];
   __m512i sum_pairs[F::kMinimums ? TilePlan256<F>::kSumPairs : 1];
   __m512i starts[TilePlan256<F>::kStarts];
   __m512i mild_starts[TilePlan256<F>::kMildStarts];
@@ -138,7 +144,7 @@ template <class F>
 SLUICE_INLINE void FinishGroup(int g, Tile256<F>* tile, __m512i* total) {
   using Plan = TilePlan256<F>;
   __m512i* codes = tile->codes + g * F::kGroupDwords;
-  __m512i* scale = &tile->scales[g];
+  __m512i* scale = &tile->scales[g][0];
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(Plan::kOffset));
   const __m512i factor = FoldedScale<F>(*scale);
   SLUICE_UNROLL
@@ -147,6 +153,14 @@ SLUICE_INLINE void FinishGroup(int g, Tile256<F>* tile, __m512i* total) {
     if constexpr (F::kFoldScales) codes[k] = ScaledBytes(codes[k], factor);
   }
   if constexpr (Plan::kWords) *scale = _mm512_and_si512(*scale, _mm512_set1_epi32(0xffff));
+  SLUICE_UNROLL
+  for (int f = 1; f < Plan::kFactors; ++f) {
+    if constexpr (Plan::kWords) {
+      scale[f] = _mm512_add_epi16(scale[f - 1], scale[0]);
+    } else {
+      scale[f] = _mm512_add_epi32(scale[f - 1], scale[0]);
+    }
+  }
   if constexpr (!Plan::kSigned) return;
   if constexpr (Plan::kWords) {
     constexpr int kSteps = F::kGroupDwords / Plan::kStep;
@@ -177,7 +191,7 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile256<F>* tile) {
   F::template DecodeHeader<typename Plan::V>(slice.bytes, slice.stride, &header);
   DecodeParts<typename Plan::V, F, 0>(slice, header, tile->codes);
   constexpr int kGroups = kCodeDwords / F::kGroupDwords;
-  for (int g = 0; g < kGroups; ++g) tile->scales[g] = header.scales[g];
+  for (int g = 0; g < kGroups; ++g) tile->scales[g][0] = header.scales[g];
   for (int i = 0; F::kMinimums && i < Plan::kSumPairs; ++i) {
     tile->sum_pairs[i] = header.sum_pairs[i];
     if constexpr (Plan::kSumPairs == 4) {
@@ -187,7 +201,6 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile256<F>* tile) {
   constexpr bool kNegated = Plan::kSigned && F::kFoldScales;
   tile->unit = kNegated ? _mm512_sub_ps(_mm512_set1_ps(-0.0f), header.unit) : header.unit;
   if constexpr (F::kMinimums) tile->min_unit = header.min_unit;
-  if constexpr (!Plan::kSigned && !F::kFoldScales) return;
   __m512i total = _mm512_setzero_si512();
   for (int g = 0; g < kGroups; ++g) FinishGroup<F>(g, tile, &total);
   if constexpr (Plan::kSigned && !Plan::kWords) tile->starts[0] = total;
@@ -285,8 +298,23 @@ SLUICE_INLINE void AddDots(const __m512i* const (&codes)[kPanels], const uint8_t
   }
 }
 
+// Adds the steps of a group, scaled as the row's factor says.
+template <class F, bool kWords, int R>
+SLUICE_INLINE void AddSteps(const Tile256<F> (&tiles)[kPanels], int group, const int16_t* const (&factors)[R],
+                            const TileSums<R>& parts, TileSums<R>& sums) {
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const int multiple = F::kFactors ? factors[r][group * F::kGroupDwords / 8] - 1 : 0;
+    SLUICE_UNROLL
+    for (int p = 0; p < kPanels; ++p) {
+      sums[p][r] = AddStep<kWords>(sums[p][r], parts[p][r], tiles[p].scales[group][multiple]);
+    }
+  }
+}
+
 template <class F, int R, bool kMild>
-SLUICE_INLINE void BlockSums(const Tile256<F> (&tiles)[kPanels], const uint8_t* const (&values)[R], TileSums<R>& sums) {
+SLUICE_INLINE void BlockSums(const Tile256<F> (&tiles)[kPanels], const uint8_t* const (&values)[R],
+                             const int16_t* const (&factors)[R], TileSums<R>& sums) {
   using Plan = TilePlan256<F>;
   const __m512i* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
   constexpr bool kWords = kMild || Plan::kWords;
@@ -312,12 +340,7 @@ SLUICE_INLINE void BlockSums(const Tile256<F> (&tiles)[kPanels], const uint8_t* 
       for (int r = 0; r < R; ++r) parts[p][r] = start;
     }
     AddDots<Plan::kSigned, R, kStep>(codes, values, s * kStep, parts);
-    SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) {
-      const __m512i scale = tiles[p].scales[s * kStep / F::kGroupDwords];
-      SLUICE_UNROLL
-      for (int r = 0; r < R; ++r) sums[p][r] = AddStep<kWords>(sums[p][r], parts[p][r], scale);
-    }
+    AddSteps<F, kWords, R>(tiles, s * kStep / F::kGroupDwords, factors, parts, sums);
   }
 }
 
@@ -343,10 +366,14 @@ SLUICE_INLINE void MinimumSums(const Tile256<F> (&tiles)[kPanels], const Band& b
 template <class F, int R, bool kMild>
 SLUICE_NOINLINE void RunTile256(const Tile256<F> (&tiles)[kPanels], const Band& band, int row, PairChains<F>* chains) {
   const uint8_t* values[R];
+  const int16_t* factors[R];
   SLUICE_UNROLL
-  for (int r = 0; r < R; ++r) values[r] = band.values[row + r];
+  for (int r = 0; r < R; ++r) {
+    values[r] = band.values[row + r];
+    factors[r] = static_cast<const Q8Block256*>(band.blocks[row + r])->factors;
+  }
   TileSums<R> sums;
-  BlockSums<F, R, kMild>(tiles, values, sums);
+  BlockSums<F, R, kMild>(tiles, values, factors, sums);
   TileSums<R> minimums;
   if constexpr (F::kMinimums) MinimumSums<F, R>(tiles, band, row, minimums);
   SLUICE_UNROLL

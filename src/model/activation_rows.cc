@@ -5,7 +5,7 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kBlock[kActivationFormats] = {1, 32, 256};
+constexpr int64_t kBlock[kActivationFormats] = {1, 32, 256, 256};
 
 }  // namespace
 

@@ -69,8 +69,47 @@ TEST_CASE("blocks of 256 hold rounded codes, the sums of sixteen groups and the 
     }
     CHECK(blocks[b].largest_group == largest);
     CHECK(largest > 127);
+    for (int16_t factor : blocks[b].factors) CHECK(factor == 1);
     for (uint8_t byte : blocks[b].padding) CHECK(byte == 0);
   }
+}
+
+TEST_CASE(
+    "each 32 values of a block with factors are rounded to the fewest quarters of the largest step that hold them") {
+  std::vector<float> x = RandomFloats(256 * 40, 3, 1e-2f);
+  for (size_t i = 0; i < x.size(); ++i) x[i] *= static_cast<float>(1 + i / 32 % 11);
+  const ActivationRow row = Quantized(ActivationFormat::kQ8Groups256, x);
+  const Q8Block256* blocks = static_cast<const Q8Block256*>(row.data());
+  int seen[kLargestFactor + 1] = {};
+  for (int b = 0; b < 40; ++b) {
+    const float* values = x.data() + 256 * b;
+    const auto largest_of = [values](int begin, int end) {
+      float largest = 0;
+      for (int i = begin; i < end; ++i) largest = std::max(largest, std::abs(values[i]));
+      return largest;
+    };
+    const float largest = largest_of(0, 256);
+    CHECK(blocks[b].scale == largest / 508.0f);
+    for (int g = 0; g < 8; ++g) {
+      const int factor = blocks[b].factors[g];
+      REQUIRE(factor >= 1);
+      REQUIRE(factor <= kLargestFactor);
+      ++seen[factor];
+      const double quarters = 4.0 * largest_of(32 * g, 32 * g + 32) / largest;
+      CHECK(quarters <= factor * (1 + 1e-6));
+      if (factor > 1) CHECK(quarters > (factor - 1) * (1 - 1e-6));
+      for (int i = 32 * g; i < 32 * g + 32; ++i) {
+        const double value = static_cast<double>(blocks[b].scale) * factor * blocks[b].values[i];
+        CHECK(std::abs(value - values[i]) <= 0.5001 * blocks[b].scale * factor);
+      }
+    }
+    for (int g = 0; g < 16; ++g) {
+      int sum = 0;
+      for (int i = 0; i < 16; ++i) sum += blocks[b].values[16 * g + i];
+      CHECK(blocks[b].group_sums[g] == sum * blocks[b].factors[g / 2]);
+    }
+  }
+  for (int factor = 1; factor <= kLargestFactor; ++factor) CHECK(seen[factor] > 5);
 }
 
 TEST_CASE("ties go to the even code") {
@@ -101,12 +140,32 @@ TEST_CASE("no finite block leaves the range of codes") {
   }
 }
 
+TEST_CASE("no finite block with factors leaves the range of codes") {
+  for (uint32_t seed = 0; seed < 1000; ++seed) {
+    const float size = std::ldexp(1.0f + static_cast<float>(seed) * 0x1p-10f, static_cast<int>(seed % 220) - 95);
+    std::vector<float> x = RandomFloats(256, seed, size);
+    x[5] = size * 8;
+    for (int g = 1; g < 8; ++g)
+      x[static_cast<size_t>(32 * g)] = std::nextafter(x[5] * 0.125f * static_cast<float>(g), 0.0f);
+    const ActivationRow row = Quantized(ActivationFormat::kQ8Groups256, x);
+    const Q8Block256& block = *static_cast<const Q8Block256*>(row.data());
+    if (block.scale == 0.0f) continue;
+    CHECK(block.values[5] == 127);
+    for (size_t g = 0; g < 8; ++g) {
+      if (x[32 * g] > x[5] * 0.5f) CHECK(block.values[32 * g] > 80);
+    }
+    CHECK(*std::min_element(block.values, block.values + 256) > -128);
+  }
+}
+
 TEST_CASE("zeros and vanishing values give a block of zeros") {
   for (float size : {0.0f, -0.0f, 1e-45f, 0x1.fffffep-101f}) {
     const ActivationRow row = Quantized(ActivationFormat::kQ8Block256, std::vector<float>(256, size));
     const Q8Block256& block = *static_cast<const Q8Block256*>(row.data());
     CHECK(SameBits(block.scale, 0.0f));
     for (int8_t code : block.values) CHECK(code == 0);
+    const ActivationRow groups = Quantized(ActivationFormat::kQ8Groups256, std::vector<float>(256, size));
+    for (int16_t factor : static_cast<const Q8Block256*>(groups.data())->factors) CHECK(factor == 1);
   }
   const ActivationRow row = Quantized(ActivationFormat::kQ8Block256, std::vector<float>(256, 0x1p-100f));
   CHECK(static_cast<const Q8Block256*>(row.data())->values[0] == 127);
@@ -149,7 +208,7 @@ TEST_CASE("every kernel set quantises to the same bytes") {
   for (const KernelSet* set : AvailableKernelSets()) {
     for (int format = 0; format < kActivationFormats; ++format) {
       for (int64_t n : {256, 512, 1024, 7168}) {
-        const int64_t elements = format == 2 ? n : format == 1 ? n + 32 * (n / 256 % 8) : n - 5;
+        const int64_t elements = format >= 2 ? n : format == 1 ? n + 32 * (n / 256 % 8) : n - 5;
         const std::vector<float> x = HardRow(n + 256, static_cast<uint32_t>(n));
         const std::vector<float> used(x.begin(), x.begin() + elements);
         const ActivationRow want = Quantized(static_cast<ActivationFormat>(format), used);
@@ -170,7 +229,7 @@ TEST_CASE("every kernel set quantises to the same bytes") {
       }
     }
   }
-  CHECK(compared == static_cast<int>(AvailableKernelSets().size()) * 12);
+  CHECK(compared == static_cast<int>(AvailableKernelSets().size()) * 16);
 }
 
 }  // namespace

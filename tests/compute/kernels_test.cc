@@ -123,6 +123,12 @@ TEST_CASE("the matrix instructions of arm64 come before the dot product and neve
 }
 #endif
 
+ActivationFormat FormatOf(const TensorTypeInfo& info) {
+  if (info.block_elements == 32) return ActivationFormat::kQ8Block32;
+  const bool fine = info.type == TensorType::kQ4K || info.type == TensorType::kQ5K || info.type == TensorType::kQ6K;
+  return fine ? ActivationFormat::kQ8Groups256 : ActivationFormat::kQ8Block256;
+}
+
 TEST_CASE("every set has all types, in the format that the type demands") {
   REQUIRE(WeightTypes().size() == kWeightTypes);
   for (const KernelSet* set : AllSets()) {
@@ -135,9 +141,7 @@ TEST_CASE("every set has all types, in the format that the type demands") {
       }
       REQUIRE(static_cast<bool>(set->kernels[number].matmul));
       const bool is_float = set->name == "float" || info->block_elements == 1;
-      const ActivationFormat by_block =
-          info->block_elements == 32 ? ActivationFormat::kQ8Block32 : ActivationFormat::kQ8Block256;
-      CHECK(set->kernels[number].format == (is_float ? ActivationFormat::kF32 : by_block));
+      CHECK(set->kernels[number].format == (is_float ? ActivationFormat::kF32 : FormatOf(*info)));
       ++found;
     }
     CHECK(found == kWeightTypes);
@@ -287,7 +291,7 @@ TEST_CASE("tiles do not saturate at extremes, whether all their rows are large, 
         const float rest = static_cast<float>(r % 13) * 10.0f + 7.0f;
         for (size_t i = 0; r < 20 && i < x.size(); ++i) x[i] = i % 256 == 0 ? -127.0f : -rest;
         product.rows[r] = Quantized(format, x);
-        if (format != ActivationFormat::kQ8Block256) continue;
+        if (InfoOf(type).block_elements != 256) continue;
         const uint16_t largest = static_cast<const Q8Block256*>(product.rows[r].data())->largest_group;
         ++(largest > 1500 ? large : small);
       }
@@ -331,7 +335,7 @@ double ActivationValue(const Product& product, ActivationFormat format, size_t r
     return static_cast<double>(pack.scales[i / 32 % 8]) * pack.values[i / 32 % 8][i % 32];
   }
   const Q8Block256& block = static_cast<const Q8Block256*>(data)[i / 256];
-  return static_cast<double>(block.scale) * block.values[i % 256];
+  return static_cast<double>(block.scale) * block.factors[i / 32 % 8] * block.values[i % 256];
 }
 
 TEST_CASE("portable products agree with double precision on the same codes") {
@@ -373,6 +377,33 @@ TEST_CASE("q8_0 enters one chain block by block") {
     chain = std::fma(F16ToF32(half) * packs[b / 8].scales[b % 8], static_cast<float>(sum), chain);
   }
   CHECK(SameBits(RunAll(Portable().For(TensorType::kQ8_0), product)[0], chain));
+}
+
+TEST_CASE("q6_K meets each 32 activations with their factor") {
+  const std::vector<uint8_t> blocks = RandomRows(TensorType::kQ6K, 512, 1, 33);
+  Product product(TensorType::kQ6K, ActivationFormat::kQ8Groups256, 512, 1, 1, blocks);
+  for (size_t i = 0; i < 512; ++i) product.x[0][i] *= static_cast<float>(1 + i / 32 % 5);
+  product.rows[0] = Quantized(ActivationFormat::kQ8Groups256, product.x[0]);
+  const Q8Block256* row = static_cast<const Q8Block256*>(product.rows[0].data());
+  std::set<int> factors;
+  float chain = 0;
+  for (size_t b = 0; b < 2; ++b) {
+    const uint8_t* block = blocks.data() + 210 * b;
+    uint16_t d;
+    std::memcpy(&d, block + 208, 2);
+    int sum = 0;
+    for (int i = 0; i < 256; ++i) {
+      const int half = i / 128, l = i % 32, part = i / 32 % 4;
+      const int low = block[64 * half + 32 * (part % 2) + l] >> (4 * (part / 2)) & 15;
+      const int high = block[128 + 32 * half + l] >> (2 * part) & 3;
+      const int scale = static_cast<int8_t>(block[192 + i / 16]);
+      sum += scale * (low + 16 * high - 32) * row[b].factors[i / 32] * row[b].values[i];
+      factors.insert(row[b].factors[i / 32]);
+    }
+    chain = std::fma(F16ToF32(d) * row[b].scale, static_cast<float>(sum), chain);
+  }
+  CHECK(SameBits(RunAll(Portable().For(TensorType::kQ6K), product)[0], chain));
+  CHECK(factors.size() >= 3);
 }
 
 TEST_CASE("q2_K has a chain of products and a chain of minimums") {

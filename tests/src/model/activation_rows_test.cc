@@ -13,7 +13,7 @@ namespace sluice {
 namespace {
 
 constexpr ActivationFormat kFormats[] = {ActivationFormat::kF32, ActivationFormat::kQ8Block32,
-                                         ActivationFormat::kQ8Block256};
+                                         ActivationFormat::kQ8Block256, ActivationFormat::kQ8Groups256};
 
 FormatSet AllFormats() {
   FormatSet formats;
@@ -51,7 +51,8 @@ std::vector<uint8_t> Expected(const float* row, int64_t width, ActivationFormat 
 
 void CheckForms(const RowsTest& test, const InputRows& in, int64_t count, int64_t width) {
   REQUIRE(in.count == count);
-  for (ActivationFormat format : {ActivationFormat::kQ8Block32, ActivationFormat::kQ8Block256}) {
+  for (ActivationFormat format :
+       {ActivationFormat::kQ8Block32, ActivationFormat::kQ8Block256, ActivationFormat::kQ8Groups256}) {
     for (int64_t r = 0; r < count; ++r) {
       const std::vector<uint8_t> expected = Expected(test.rows->row(r), width, format);
       REQUIRE(std::memcmp(in.In(format)[r], expected.data(), expected.size()) == 0);
