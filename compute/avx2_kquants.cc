@@ -1,13 +1,14 @@
 #include "compute/avx2_kernels.h"
 #include "compute/simd_avx2.h"
 #include "compute/simd_kquants.h"
+#include "compute/simd_tiles_avx2.h"
 
 namespace sluice::avx2 {
 namespace {
 
 template <class F>
 struct MatMul {
-  static constexpr MatMulFn kRun = PanelMatMul<Avx2, F>;
+  static constexpr MatMulFn kRun = Avx2MatMul<F>;
 };
 
 }  // namespace

@@ -1,14 +1,14 @@
 #include "compute/avx512_kernels.h"
 #include "compute/simd_avx512.h"
 #include "compute/simd_blocks32.h"
-#include "compute/simd_tiles.h"
+#include "compute/simd_tiles_avx512.h"
 
 namespace sluice::avx512 {
 namespace {
 
 template <class F>
 struct MatMul {
-  static constexpr MatMulFn kRun = TiledMatMul<F>;
+  static constexpr MatMulFn kRun = Avx512MatMul<F>;
 };
 
 }  // namespace

@@ -1,13 +1,13 @@
 #include "compute/avx512_kernels.h"
 #include "compute/simd_avx512.h"
 #include "compute/simd_codebooks_vbmi.h"
-#include "compute/simd_tiles.h"
+#include "compute/simd_tiles_avx512.h"
 
 namespace sluice::avx512 {
 namespace {
 
 template <class F>
-constexpr Kernel kKernel = {ActivationFormat::kQ8Block256, TiledMatMul<F>};
+constexpr Kernel kKernel = {ActivationFormat::kQ8Block256, Avx512MatMul<F>};
 
 }  // namespace
 
