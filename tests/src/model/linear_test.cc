@@ -62,8 +62,7 @@ struct Bench {
 struct Rows {
   Rows(int64_t count, int64_t width, uint64_t seed) {
     FormatSet formats;
-    formats.Add(ActivationFormat::kQ8Block32);
-    formats.Add(ActivationFormat::kQ8Block256);
+    for (TensorType type : kTypes) formats.Add(BestKernelSet().For(type).format);
     memory = *AlignedBuffer::Create(64 << 20);
     Arena arena(memory.data(), memory.size_bytes());
     values = std::make_unique<ActivationRows>(&arena, count, width, formats);
