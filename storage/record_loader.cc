@@ -80,6 +80,7 @@ void RecordLoader::Impl::Load(const LoadRequest& request, LoadPriority priority)
   bool wake;
   {
     MutexLock lock(&mutex_);
+    AccountTime();
     queues_[static_cast<int>(priority)].Push(request);
     // The I/O thread looks at the queues after its sinks return.
     wake = !wake_sent_ && !OnIoThread();
@@ -241,6 +242,7 @@ int RecordLoader::Impl::BeginNext(int priority) {
 bool RecordLoader::Impl::PopRequest(int priority, LoadRequest* request) {
   MutexLock lock(&mutex_);
   if (queues_[priority].empty()) return false;
+  AccountTime();
   *request = queues_[priority].Pop();
   return true;
 }
@@ -340,11 +342,12 @@ void RecordLoader::Impl::AccountTime() {
 }
 
 void RecordLoader::Impl::Attribute(int64_t passed_ns, IoCounters* counters) const {
-  if (in_flight_ > prefetches_in_flight_) {
-    counters->busy_ns += passed_ns;
-  } else if (in_flight_ > 0) {
-    counters->prefetch_only_ns += passed_ns;
-  }
+  const bool reading = in_flight_ > prefetches_in_flight_;
+  const bool waiting = !queues_[static_cast<int>(LoadPriority::kDemand)].empty() ||
+                       !queues_[static_cast<int>(LoadPriority::kStream)].empty();
+  if (reading) counters->busy_ns += passed_ns;
+  if (reading || waiting) counters->asked_ns += passed_ns;
+  if (!reading && in_flight_ > 0) counters->prefetch_only_ns += passed_ns;
 }
 
 void RecordLoader::Impl::Handle(const BlockCompletion& completion) {

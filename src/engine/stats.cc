@@ -28,6 +28,12 @@ void AddReads(const Engine& engine, const RunTimeline& t, nlohmann::ordered_json
   (*stats)["read_gbps"] = Ratio(static_cast<double>(generate) / 1e9, generate_seconds);
   (*stats)["device_busy_fraction"] =
       std::min(1.0, Ratio(SecondsOf(t.end.busy_ns() - t.prompt_end.busy_ns()), generate_seconds));
+  // While generating: how long no read was known to be needed, which is between a layer's last byte and the next
+  // routing, where guesses at most can read; and the share of the rest in which reads that were needed were in flight.
+  const double asked_seconds = SecondsOf(t.end.io.asked_ns - t.prompt_end.io.asked_ns);
+  (*stats)["device_unasked_seconds"] = std::max(0.0, generate_seconds - asked_seconds);
+  (*stats)["device_busy_of_asked_fraction"] =
+      std::min(1.0, Ratio(SecondsOf(t.end.io.busy_ns - t.prompt_end.io.busy_ns), asked_seconds));
   (*stats)["expert_lookups"] = t.end.pool.lookups - t.begin.pool.lookups;
   (*stats)["expert_hits"] = t.end.pool.hits - t.begin.pool.hits;
   (*stats)["expert_prefetched_used"] = t.end.pool.prefetches_used - t.begin.pool.prefetches_used;

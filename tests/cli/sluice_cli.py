@@ -24,10 +24,10 @@ MIB = 1 << 20
 
 STATS_FIELDS = """
 model arch ram_budget_bytes peak_rss_bytes threads io direct_io prompt_tokens prompt_tokens_reused prompt_seconds
-generated_tokens generate_seconds tokens_per_minute time_to_first_token_seconds bytes_read bytes_written bytes_read_prompt
-bytes_read_generate read_seconds_busy read_gbps device_busy_fraction expert_lookups expert_hits expert_prefetched_used
-expert_prefetched_wasted pool_slots pool_bytes trunk_pinned_bytes trunk_streamed_bytes kv_bytes compute_seconds
-stall_seconds""".split()
+generated_tokens generate_seconds tokens_per_minute time_to_first_token_seconds bytes_read bytes_written
+bytes_read_prompt bytes_read_generate read_seconds_busy read_gbps device_busy_fraction device_unasked_seconds
+device_busy_of_asked_fraction expert_lookups expert_hits expert_prefetched_used expert_prefetched_wasted pool_slots
+pool_bytes trunk_pinned_bytes trunk_streamed_bytes kv_bytes compute_seconds stall_seconds""".split()
 
 
 class Result:
@@ -130,6 +130,8 @@ class CliTest(unittest.TestCase):
         self.assertEqual(stats["bytes_read"], stats["bytes_read_prompt"] + stats["bytes_read_generate"])
         self.assertLessEqual(stats["expert_hits"], stats["expert_lookups"])
         self.assertLessEqual(stats["device_busy_fraction"], 1.0)
+        self.assertLessEqual(stats["device_busy_of_asked_fraction"], 1.0)
+        self.assertLessEqual(stats["device_unasked_seconds"], stats["generate_seconds"])
         if not SANITIZED:
             self.assertLessEqual(stats["peak_rss_bytes"], stats["ram_budget_bytes"])
         self.assertLessEqual(stats["pool_bytes"] + stats["trunk_pinned_bytes"], stats["ram_budget_bytes"])

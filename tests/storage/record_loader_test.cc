@@ -308,9 +308,32 @@ TEST_CASE("busy time runs on while a read is in flight and stands still while no
   CHECK(test.loader->counters().reads == 0);
   test.gate->Open();
   sink.Await(1);
-  const int64_t after_ns = test.loader->counters().busy_ns;
+  const IoCounters after = test.loader->counters();
+  CHECK(after.asked_ns >= after.busy_ns);
   for (const int64_t start_ns = NowNs(); NowNs() < start_ns + 1000000;) std::this_thread::yield();
-  CHECK(test.loader->counters().busy_ns == after_ns);
+  CHECK(test.loader->counters().busy_ns == after.busy_ns);
+  CHECK(test.loader->counters().asked_ns == after.asked_ns);
+}
+
+TEST_CASE("time in which a needed read waits behind guesses is asked for, not busy") {
+  const ScratchFiles files(kSizes);
+  RecordLoader::Options options = SmallChunks();
+  options.depth = options.prefetch_depth = 2;
+  GatedLoader test = StartGatedLoader(files, options);
+  const Record record = SampleRecord();
+  AlignedBuffer guessed = MakeSlot(record, test.loader->alignment_bytes());
+  AlignedBuffer needed = MakeSlot(record, test.loader->alignment_bytes());
+  CountingSink sink;
+  test.loader->Load(&record, guessed.data(), LoadPriority::kPrefetch, &sink, 0);
+  test.gate->AwaitReads(2);
+  CHECK(test.loader->counters().asked_ns == 0);
+  test.loader->Load(&record, needed.data(), LoadPriority::kDemand, &sink, 1);
+  for (const int64_t start_ns = NowNs(); NowNs() < start_ns + 2000000;) std::this_thread::yield();
+  const IoCounters waiting = test.loader->counters();
+  CHECK(waiting.asked_ns >= 2000000);
+  CHECK(waiting.busy_ns == 0);
+  test.gate->Open();
+  sink.Await(2);
 }
 
 TEST_CASE("closing answers every load once: begun ones after their reads, waiting ones as cancelled") {
