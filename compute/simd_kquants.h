@@ -363,21 +363,17 @@ struct FormatIq4Xs : KQuantFormat {
   }
 };
 
-template <template <class> class MatMul, class F>
-void EnterKQuant(TensorType type, KernelSet* set) {
-  const ActivationFormat format = F::kFactors ? ActivationFormat::kQ8Groups256 : ActivationFormat::kQ8Block256;
-  set->kernels[static_cast<int>(type)] = {format, MatMul<F>::kRun};
-}
-
 // Enters the products of the types with blocks of 256 and no code book: MatMul<F>::kRun for each format F.
+// Their activation formats are those of the portable entries.
 template <template <class> class MatMul>
 void EnterKQuants(KernelSet* set) {
-  EnterKQuant<MatMul, FormatQ2K>(TensorType::kQ2K, set);
-  EnterKQuant<MatMul, FormatQ3K>(TensorType::kQ3K, set);
-  EnterKQuant<MatMul, FormatQ4K>(TensorType::kQ4K, set);
-  EnterKQuant<MatMul, FormatQ5K>(TensorType::kQ5K, set);
-  EnterKQuant<MatMul, FormatQ6K>(TensorType::kQ6K, set);
-  EnterKQuant<MatMul, FormatIq4Xs>(TensorType::kIQ4XS, set);
+  const auto enter = [set](TensorType type, MatMulFn run) { set->kernels[static_cast<int>(type)].matmul = run; };
+  enter(TensorType::kQ2K, MatMul<FormatQ2K>::kRun);
+  enter(TensorType::kQ3K, MatMul<FormatQ3K>::kRun);
+  enter(TensorType::kQ4K, MatMul<FormatQ4K>::kRun);
+  enter(TensorType::kQ5K, MatMul<FormatQ5K>::kRun);
+  enter(TensorType::kQ6K, MatMul<FormatQ6K>::kRun);
+  enter(TensorType::kIQ4XS, MatMul<FormatIq4Xs>::kRun);
 }
 
 }  // namespace

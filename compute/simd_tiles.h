@@ -26,7 +26,7 @@
 //   kHasMild, kMildSum    other steps serve activations no sixteen of which have a
 //                         larger sum of magnitudes
 //   kFolded        sub-scales are in the codes: there are no steps
-//   kSumPairs, kFactors, kStarts, kMildStarts   how many a tile holds
+//   kStarts, kMildStarts  how many a tile holds
 //   Finish()       makes of decoded codes and a header what steps want
 //
 // Linkage as in compute/simd_avx512.h.
@@ -59,11 +59,30 @@ constexpr int kPairLanes = kPanels* P::V::kLanes;
 template <class P>
 constexpr int kBandRows = 2 * P::kTileRows;
 
+// The largest magnitude of a code without its offset, of formats that are not wide.
+template <class F>
+constexpr int kCodeMagnitude = F::kMaxCode - F::kOffset > F::kOffset ? F::kMaxCode - F::kOffset : F::kOffset;
+// Pairs of groups of a block; where groups are of 32, pairs of their sums are added beforehand.
+template <class F>
+constexpr int kSumPairs = F::kGroupDwords == 8 ? 4 : 8;
+// Multiples of a sub-scale that a tile holds.
+template <class F>
+constexpr int kFactors = F::kFactors ? kLargestFactor : 1;
+
+template <class V, class F, int kDwords>
+SLUICE_INLINE void TakeOffsetOff(typename V::Int* codes) {
+  if constexpr (F::kOffset != 0) {
+    const typename V::Int minus = V::Set1(static_cast<int32_t>((256u - F::kOffset) * 0x01010101u));
+    SLUICE_UNROLL
+    for (int k = 0; k < kDwords; ++k) codes[k] = V::AddBytes(codes[k], minus);
+  }
+}
+
 template <class P>
 struct Tile256 {
   IntOf<P> codes[kCodeDwords];
-  IntOf<P> scales[kCodeDwords / P::F::kGroupDwords][P::kFactors];
-  IntOf<P> sum_pairs[P::F::kMinimums ? P::kSumPairs : 1];
+  IntOf<P> scales[kCodeDwords / P::F::kGroupDwords][kFactors<typename P::F>];
+  IntOf<P> sum_pairs[P::F::kMinimums ? kSumPairs<typename P::F> : 1];
   IntOf<P> starts[P::kStarts];
   IntOf<P> mild_starts[P::kMildStarts];
   FloatOf<P> unit;
@@ -84,10 +103,10 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile256<P>* tile) {
   Header256<V> header;
   F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
   DecodeParts<V, F, 0>(slice, header, tile->codes);
-  for (int i = 0; F::kMinimums && i < P::kSumPairs; ++i) {
+  for (int i = 0; F::kMinimums && i < kSumPairs<typename P::F>; ++i) {
     tile->sum_pairs[i] = header.sum_pairs[i];
     // Of groups of 32: the even word of one pair, the odd one of the next.
-    if constexpr (P::kSumPairs == 4) {
+    if constexpr (kSumPairs<typename P::F> == 4) {
       tile->sum_pairs[i] = V::Merge(V::Set1(0xffff), header.sum_pairs[2 * i], header.sum_pairs[2 * i + 1]);
     }
   }
@@ -122,7 +141,7 @@ struct Band {
 template <class P>
 SLUICE_INLINE void SetSums(const int16_t* group_sums, int16_t* sums) {
   const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group_sums));
-  if constexpr (P::kSumPairs == 8) {
+  if constexpr (kSumPairs<typename P::F> == 8) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(sums), all);
   } else {
     const __m256i pairs = _mm256_madd_epi16(all, _mm256_set1_epi16(1));
@@ -200,7 +219,7 @@ SLUICE_INLINE void AddSteps(const Tile256<P> (&tiles)[kPanels], int group, const
                             const TileSums<P, R>& parts, TileSums<P, R>& sums) {
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
-    const int multiple = P::kFactors > 1 ? factors[r][group * P::F::kGroupDwords / 8] - 1 : 0;
+    const int multiple = kFactors<typename P::F> > 1 ? factors[r][group * P::F::kGroupDwords / 8] - 1 : 0;
     SLUICE_UNROLL
     for (int p = 0; p < kPanels; ++p) {
       sums[p][r] = P::template AddStep<kMild>(sums[p][r], parts[p][r], tiles[p].scales[group][multiple]);
@@ -247,7 +266,7 @@ SLUICE_INLINE void MinimumSums(const Tile256<P> (&tiles)[kPanels], const Band<P>
     for (int r = 0; r < R; ++r) sums[p][r] = P::V::Set1(0);
   }
   SLUICE_UNROLL
-  for (int i = 0; i < P::kSumPairs; ++i) {
+  for (int i = 0; i < kSumPairs<typename P::F>; ++i) {
     const IntOf<P> a = tiles[0].sum_pairs[i], b = tiles[1].sum_pairs[i];
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) {

@@ -25,9 +25,7 @@ struct Avx2Plan {
   static constexpr bool kSigned = !F::kMinimums && !F::kWide;
   static constexpr bool kHasMild = false;
   static constexpr int kMildSum = 0;
-  static constexpr int kMagnitude = !kSigned                                ? F::kMaxCode
-                                    : F::kMaxCode - F::kOffset > F::kOffset ? F::kMaxCode - F::kOffset
-                                                                            : F::kOffset;
+  static constexpr int kMagnitude = F::kWide ? F::kMaxCode : kCodeMagnitude<F>;
   static_assert(F::kWide || 2 * 255 * kMagnitude <= 32767, "a pair of products saturates");
   // Dwords of codes whose products surely fit int16.
   static constexpr int kExactDwords = 32767 / (2 * 127 * kMagnitude);
@@ -47,14 +45,6 @@ struct Avx2Plan {
     for (int k = 0; k < kDwords; ++k) sum = _mm256_sub_epi16(sum, _mm256_maddubs_epi16(bias, codes[k]));
     return sum;
   }
-  template <int kDwords>
-  static SLUICE_INLINE void TakeOffsetOff(Int* codes) {
-    if constexpr (kSigned && F::kOffset != 0) {
-      const Int offset = _mm256_set1_epi8(static_cast<char>(F::kOffset));
-      SLUICE_UNROLL
-      for (int k = 0; k < kDwords; ++k) codes[k] = _mm256_sub_epi8(codes[k], offset);
-    }
-  }
 };
 
 template <class Format>
@@ -62,7 +52,7 @@ struct Avx2Plan32 : Avx2Plan<Format> {
   using Base = Avx2Plan<Format>;
   using Int = __m256i;
   static SLUICE_INLINE Int Finish(Int (&codes)[8]) {
-    Base::template TakeOffsetOff<8>(codes);
+    TakeOffsetOff<Avx2, Format, 8>(codes);
     return Base::kSigned ? Base::template StartOf<8>(codes) : _mm256_setzero_si256();
   }
   static SLUICE_INLINE Int Total(Int part) { return Format::kWide ? part : Base::PairsAdded(part); }
@@ -82,10 +72,6 @@ struct Avx2Plan256 : Avx2Plan<Format> {
   static constexpr bool kFolded = false;
   static constexpr int kStarts = kSigned ? kCodeDwords / kStep : 1;
   static constexpr int kMildStarts = 1;
-  // Where groups are of 32, pairs of group sums are added beforehand.
-  static constexpr int kSumPairs = F::kGroupDwords == 8 ? 4 : 8;
-  // Multiples of a sub-scale.
-  static constexpr int kFactors = F::kFactors ? kLargestFactor : 1;
   static_assert(!F::kFactors || !F::kWide);
 
   template <bool kMild>
@@ -101,12 +87,12 @@ struct Avx2Plan256 : Avx2Plan<Format> {
 
   template <class Tile>
   static SLUICE_INLINE void Finish(const Header256<Avx2>& header, Tile* tile) {
-    Base::template TakeOffsetOff<kCodeDwords>(tile->codes);
+    TakeOffsetOff<Avx2, Format, kCodeDwords>(tile->codes);
     for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) {
       Int* multiples = tile->scales[g];
       multiples[0] = header.scales[g];
       SLUICE_UNROLL
-      for (int f = 1; f < kFactors; ++f) multiples[f] = _mm256_add_epi16(multiples[f - 1], header.scales[g]);
+      for (int f = 1; f < kFactors<F>; ++f) multiples[f] = _mm256_add_epi16(multiples[f - 1], header.scales[g]);
     }
     for (int s = 0; kSigned && s < kCodeDwords / kStep; ++s) {
       tile->starts[s] = Base::template StartOf<kStep>(tile->codes + s * kStep);

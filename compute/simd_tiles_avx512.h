@@ -26,10 +26,7 @@ struct Avx512Plan {
   static constexpr int kPairs = 2;
   static constexpr int kFewRows = 24;
   static constexpr bool kSigned = !F::kMinimums;
-  static constexpr int kMagnitude = F::kWide                                ? 128
-                                    : !kSigned                              ? F::kMaxCode
-                                    : F::kMaxCode - F::kOffset > F::kOffset ? F::kMaxCode - F::kOffset
-                                                                            : F::kOffset;
+  static constexpr int kMagnitude = F::kWide ? 128 : kCodeMagnitude<F>;
 
   static SLUICE_INLINE Int Dot(Int sum, Int codes, Int values) {
     return kSigned ? _mm512_dpbusd_epi32(sum, values, codes) : _mm512_dpbusd_epi32(sum, codes, values);
@@ -48,14 +45,6 @@ struct Avx512Plan {
     for (int i = 1; i < kSums; ++i) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
     return _mm512_sub_epi32(_mm512_setzero_si512(), sums[0]);
   }
-  template <int kDwords>
-  static SLUICE_INLINE void TakeOffsetOff(Int* codes) {
-    if constexpr (F::kOffset != 0) {
-      const Int offset = _mm512_set1_epi8(static_cast<char>(F::kOffset));
-      SLUICE_UNROLL
-      for (int k = 0; k < kDwords; ++k) codes[k] = _mm512_sub_epi8(codes[k], offset);
-    }
-  }
 };
 
 template <class Format>
@@ -64,7 +53,7 @@ struct Avx512Plan32 : Avx512Plan<Format> {
   using Int = __m512i;
 
   static SLUICE_INLINE Int Finish(Int (&codes)[8]) {
-    Base::template TakeOffsetOff<8>(codes);
+    TakeOffsetOff<typename Base::V, Format, 8>(codes);
     if constexpr (!Base::kSigned) return _mm512_setzero_si512();
     return Base::template StartOf<8>(codes);
   }
@@ -88,8 +77,6 @@ struct Avx512Plan256 : Avx512Plan<Format> {
   static constexpr int kStep = kWords ? kWordDwords : F::kGroupDwords;
   // Each step has its own start only where steps must fit int16.
   static constexpr int kStarts = kWords && kSigned ? kCodeDwords / kStep : 1;
-  // Where groups are of 32, pairs of group sums are added beforehand.
-  static constexpr int kSumPairs = F::kGroupDwords == 8 ? 4 : 8;
 
   // Longer steps for blocks of activations that are not all large: no sum over
   // sixteen magnitudes exceeds kMildSum (of 2032), so int16 holds these too.
@@ -99,8 +86,6 @@ struct Avx512Plan256 : Avx512Plan<Format> {
       !kFolded && !F::kArranged && kMildSum >= 1000 && (kWords ? kMildStep > kStep : !kSigned);
   static constexpr int kMildStarts = kHasMild && kSigned ? kCodeDwords / kMildStep : 1;
 
-  // Multiples of a sub-scale.
-  static constexpr int kFactors = F::kFactors ? kLargestFactor : 1;
   static_assert(!F::kFactors || kWords || !kSigned, "a start for all of a block knows no factors");
   static_assert(!F::kFactors || !kFolded);
 
@@ -121,7 +106,7 @@ struct Avx512Plan256 : Avx512Plan<Format> {
     Int total = _mm512_setzero_si512();
     for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) {
       Int* codes = tile->codes + g * F::kGroupDwords;
-      Base::template TakeOffsetOff<F::kGroupDwords>(codes);
+      TakeOffsetOff<typename Base::V, Format, F::kGroupDwords>(codes);
       if constexpr (kFolded) Fold(header.scales[g], codes);
       SetScales(header.scales[g], tile->scales[g]);
       if constexpr (kSigned) SetStarts(g, codes, tile, &total);
@@ -150,7 +135,7 @@ struct Avx512Plan256 : Avx512Plan<Format> {
     if constexpr (kWords) scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
     multiples[0] = scale;
     SLUICE_UNROLL
-    for (int f = 1; f < kFactors; ++f) {
+    for (int f = 1; f < kFactors<F>; ++f) {
       multiples[f] = kWords ? _mm512_add_epi16(multiples[f - 1], scale) : _mm512_add_epi32(multiples[f - 1], scale);
     }
   }

@@ -35,7 +35,7 @@ struct IoCounters {
   uint64_t reads = 0;       // completed block reads
   uint64_t retries = 0;
   int64_t busy_ns = 0;                    // time with at least one read in flight that is no prefetch, up to now
-  int64_t asked_ns = 0;                   // of busy_ns, and time in which such reads waited and none was in flight
+  int64_t asked_ns = 0;                   // busy_ns, and the time in which such reads waited and none was in flight
   int64_t prefetch_only_ns = 0;           // time with prefetches in flight and nothing else
   uint64_t prefetch_bytes = 0;            // served to prefetches while nobody waited for them
   uint64_t prefetch_bytes_in_flight = 0;  // of prefetches that nobody waits for, at this moment
