@@ -16,7 +16,7 @@ void FillAvx512(KernelSet* set) {
 void FillAvx512Vbmi(KernelSet* set) {
   FillAvx512(set);
   set->name = "avx512_vbmi";
-  avx512::FillVbmiCodebooks(set);
+  avx512::FillVbmi(set);
 }
 
 }  // namespace sluice

@@ -11,7 +11,7 @@ void FillBlocks32(KernelSet* set);
 void FillCodebooks(KernelSet* set);
 void FillFloats(KernelSet* set);
 // Of FillAvx512Vbmi.
-void FillVbmiCodebooks(KernelSet* set);
+void FillVbmi(KernelSet* set);
 
 }  // namespace sluice::avx512
 

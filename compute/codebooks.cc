@@ -32,21 +32,32 @@ constexpr std::array<uint8_t, 128> EvenSigns() {
   return signs;
 }
 
-// The low and the high part of packed entries, kBits each.
-template <int kBits, size_t kSize>
-constexpr std::array<uint8_t, 2 * kSize> Planes(const uint16_t (&packed)[kSize]) {
+// The halves of eight levels of two bits.
+template <size_t kSize>
+constexpr std::array<uint8_t, 2 * kSize> PlanesOfFours(const uint16_t (&packed)[kSize]) {
   std::array<uint8_t, 2 * kSize> planes{};
   for (size_t i = 0; i < kSize; ++i) {
-    planes[i] = static_cast<uint8_t>(packed[i] & ((1 << kBits) - 1));
-    planes[kSize + i] = static_cast<uint8_t>(packed[i] >> kBits);
+    planes[i] = static_cast<uint8_t>(packed[i] & 0xff);
+    planes[kSize + i] = static_cast<uint8_t>(packed[i] >> 8);
+  }
+  return planes;
+}
+// The halves of four levels of three bits, the levels of each exchanged.
+template <size_t kSize>
+constexpr std::array<uint8_t, 2 * kSize> PlanesOfPairs(const uint16_t (&packed)[kSize]) {
+  std::array<uint8_t, 2 * kSize> planes{};
+  const auto exchanged = [](unsigned pair) { return static_cast<uint8_t>((pair >> 3 & 7) | (pair & 7) << 3); };
+  for (size_t i = 0; i < kSize; ++i) {
+    planes[i] = exchanged(packed[i]);
+    planes[kSize + i] = exchanged(packed[i] >> 6u);
   }
   return planes;
 }
 
 template <size_t kSize>
-constexpr std::array<uint16_t, kSize + 1> WithOneMore(const uint16_t (&packed)[kSize]) {
-  std::array<uint16_t, kSize + 1> entries{};
-  for (size_t i = 0; i < kSize; ++i) entries[i] = packed[i];
+constexpr std::array<uint32_t, kSize> Halves(const uint16_t (&packed)[kSize]) {
+  std::array<uint32_t, kSize> entries{};
+  for (size_t i = 0; i < kSize; ++i) entries[i] = (packed[i] & 0xffu) * 0x0101u | (packed[i] >> 8u) * 0x01010000u;
   return entries;
 }
 
@@ -398,10 +409,12 @@ alignas(64) constinit const std::array<uint64_t, 512> kIq2XsGrid = Widen<uint64_
 alignas(64) constinit const std::array<uint64_t, 1024> kIq2SGrid = Widen<uint64_t, 2>(kIq2SPacked, kIq2Levels);
 alignas(64) constinit const std::array<uint32_t, 256> kIq3XxsGrid = Widen<uint32_t, 3>(kIq3XxsPacked, kIq3XxsLevels);
 alignas(64) constinit const std::array<uint32_t, 512> kIq3SGrid = Widen<uint32_t, 3>(kIq3SPacked, kIq3SLevels);
-alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq2XxsPlanes = Planes<8>(kIq2XxsPacked);
-alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq3XxsPlanes = Planes<6>(kIq3XxsPacked);
-alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = Planes<6>(kIq3SPacked);
-alignas(64) constinit const std::array<uint16_t, 2048 + 1> kIq1PackedGrid = WithOneMore(kIq1Packed);
+alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq2XxsPlanes = PlanesOfFours(kIq2XxsPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq3XxsPlanes = PlanesOfPairs(kIq3XxsPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOfPairs(kIq3SPacked);
+alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
+alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
+alignas(64) constinit const std::array<uint32_t, 2048> kIq1Halves = Halves(kIq1Packed);
 alignas(64) constinit const std::array<uint8_t, 128> kSigns7Bit = EvenSigns();
 
 alignas(16) constinit const std::array<int8_t, 16> kIq4NlValues = {-127, -104, -83, -65, -49, -35, -22, -10,

@@ -25,14 +25,17 @@ inline constexpr int8_t kIq2Levels[] = {8, 25, 43};
 inline constexpr int8_t kIq3XxsLevels[] = {4, 12, 20, 28, 36, 44, 52, 62};
 inline constexpr int8_t kIq3SLevels[] = {1, 3, 5, 7, 9, 11, 13, 15};
 
-// Packed entries, for look-ups by byte permutation: first the low part of every
-// entry, then the high part. Of iq2_xxs a part is four levels of two bits, of iq3
-// two levels of three bits, the first one in the lowest bits.
+// Packed entries, for look-ups by byte permutation: first the first half of every
+// entry, then the second. Of iq2 a half is four levels of two bits, the first one in
+// the lowest bits; of iq3 two levels of three bits, the second one in the lowest.
 extern const std::array<uint8_t, 2 * 256> kIq2XxsPlanes;
 extern const std::array<uint8_t, 2 * 256> kIq3XxsPlanes;
 extern const std::array<uint8_t, 2 * 512> kIq3SPlanes;
-// Eight levels of two bits; one entry more, so that four bytes may be read at each.
-extern const std::array<uint16_t, 2048 + 1> kIq1PackedGrid;
+// For gathers: bytes 0 and 1 of a dword are the first half of a packed entry, bytes 2
+// and 3 the second.
+extern const std::array<uint32_t, 512> kIq2XsHalves;
+extern const std::array<uint32_t, 1024> kIq2SHalves;
+extern const std::array<uint32_t, 2048> kIq1Halves;
 
 // A 7-bit sign number to its sign byte: bit j set means element j is negative.
 extern const std::array<uint8_t, 128> kSigns7Bit;

@@ -59,10 +59,14 @@ struct Avx2 {
     const Int in_lane = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
     return _mm256_shuffle_epi8(a, _mm256_add_epi8(in_lane, _mm256_set1_epi32(PackBytes(k0, k1, k2, k3))));
   }
-  static Int Lookup(const int8_t* table, Int indices) {
-    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), indices);
+  static Int TableOf(const int8_t* entries, int8_t added) {
+    const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(entries));
+    return _mm256_add_epi8(_mm256_broadcastsi128_si256(table), _mm256_set1_epi8(added));
   }
+  static Int LookupLow(Int table, Int bytes) {
+    return _mm256_shuffle_epi8(table, _mm256_and_si256(bytes, _mm256_set1_epi8(0x0f)));
+  }
+  static Int LookupHigh(Int table, Int bytes) { return LookupLow(table, _mm256_srli_epi32(bytes, 4)); }
   static Int MaddPairs(Int total, Int a, Int b) { return _mm256_add_epi32(total, _mm256_madd_epi16(a, b)); }
 
   static void Transpose16(const uint8_t* base, size_t stride, Int out[4]) {

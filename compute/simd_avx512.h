@@ -61,6 +61,16 @@ struct Avx512 {
     const Int in_lane = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
     return _mm512_shuffle_epi8(a, _mm512_add_epi8(in_lane, _mm512_set1_epi32(PackBytes(k0, k1, k2, k3))));
   }
+  // A table of sixteen bytes, `added` put on each, for the look-ups below.
+  static Int TableOf(const int8_t* entries, int8_t added) {
+    const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(entries));
+    return _mm512_add_epi8(_mm512_broadcast_i32x4(table), _mm512_set1_epi8(added));
+  }
+  // The entry that the low, or high, nibble of each byte names.
+  static Int LookupLow(Int table, Int bytes) {
+    return _mm512_shuffle_epi8(table, _mm512_and_si512(bytes, _mm512_set1_epi8(0x0f)));
+  }
+  static Int LookupHigh(Int table, Int bytes) { return LookupLow(table, _mm512_srli_epi32(bytes, 4)); }
   // Each byte 0..15 to table[byte].
   static Int Lookup(const int8_t* table, Int indices) {
     const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));

@@ -135,9 +135,7 @@ struct FormatIq4Nl : Block32Format {
   static SLUICE_INLINE void Decode(const uint8_t* bytes, size_t stride, typename V::Int* codes, typename V::Float* unit,
                                    typename V::Float*) {
     *unit = LowHalf<V>(V::GatherDwords(bytes, stride));
-    NibbleCodes<V>(bytes + 2, stride, codes);
-    SLUICE_UNROLL
-    for (int k = 0; k < 8; ++k) codes[k] = Iq4Codes<V>(codes[k]);
+    TableCodes<V>(bytes + 2, stride, kIq4NlValues, V::kWideBias, codes);
   }
 };
 
@@ -154,10 +152,7 @@ struct FormatMxfp4 : Block32Format {
     const typename V::Int normal = V::template ShiftLeft<23>(V::Sub(exponent, V::Set1(1)));
     const typename V::Int subnormal = V::template ShiftLeft<21>(V::Add(exponent, V::Set1(1)));
     *unit = V::BitsToFloat(V::Merge(V::LessThan(exponent, V::Set1(2)), subnormal, normal));
-    NibbleCodes<V>(bytes + 1, stride, codes);
-    const int8_t* table = reinterpret_cast<const int8_t*>(&kMxfp4Values);
-    SLUICE_UNROLL
-    for (int k = 0; k < 8; ++k) codes[k] = V::AddBytes(V::Lookup(table, codes[k]), V::Set1(0x0c0c0c0c));
+    TableCodes<V>(bytes + 1, stride, kMxfp4Values, kOffset, codes);
   }
 };
 

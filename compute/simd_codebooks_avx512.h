@@ -188,14 +188,23 @@ struct GridIq2S : GridFormat<RowIq2S> {
   }
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes low = common[kPart];
-    const Lanes high = ByteOf<kPart % 4>(common[16 + kPart / 4]);
-    const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x300)); };
-    LookupEight(kIq2SGrid, index(ByteOf<0>(low), _mm512_slli_epi32(high, 8)), codes);
-    LookupEight(kIq2SGrid, index(ByteOf<1>(low), _mm512_slli_epi32(high, 6)), codes + 2);
-    LookupEight(kIq2SGrid, index(ByteOf<2>(low), _mm512_slli_epi32(high, 4)), codes + 4);
-    LookupEight(kIq2SGrid, index(ByteOf<3>(low), _mm512_slli_epi32(high, 2)), codes + 6);
+    Lanes indices[4];
+    Indices<kPart>(common, indices);
+    SLUICE_UNROLL
+    for (int l = 0; l < 4; ++l) LookupEight(kIq2SGrid, indices[l], codes + 2 * l);
     ApplyAllSigns<kOffset>(common[8 + kPart], codes);
+  }
+
+ protected:
+  template <int kPart>
+  static SLUICE_INLINE void Indices(const Lanes* common, Lanes* indices) {
+    const Lanes low = common[kPart];
+    const Lanes high = _mm512_srli_epi32(common[16 + kPart / 4], 8 * (kPart % 4));
+    const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x300)); };
+    indices[0] = index(ByteOf<0>(low), _mm512_slli_epi32(high, 8));
+    indices[1] = index(ByteOf<1>(low), _mm512_slli_epi32(high, 6));
+    indices[2] = index(ByteOf<2>(low), _mm512_slli_epi32(high, 4));
+    indices[3] = index(ByteOf<3>(low), _mm512_slli_epi32(high, 2));
   }
 };
 

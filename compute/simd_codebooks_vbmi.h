@@ -2,12 +2,12 @@
 //
 // Entries are kept packed, the levels of their elements in two or three bits: a
 // plane has a byte of every entry, which is looked up for the four indices of a
-// lane at once, and a byte permutation takes the level from the lowest bits of
-// each. So a dword of codes has one element of four neighbouring entries, and
-// Arrange() brings activations into the same order: 0, 8, 16, 24, 1, 9 ... of 32
-// for entries of eight elements, 0, 4, 8, 12, 1, 5 ... of 16 for entries of four.
-// iq1 has too many entries; they are gathered packed, in the plain order. iq2_xs
-// and iq2_s gain nothing and stay with gathers.
+// lane at once. Sign bits are put beside the levels, and one more byte permutation
+// makes codes of both. So a dword of codes has one element of four neighbouring
+// entries, and Arrange() brings activations into the same order: 0, 8, 16, 24, 1, 9
+// ... of 32 for entries of eight elements, 0, 4, 8, 12, 1, 5 ... of 16 for entries of
+// four. Where entries are many, they are gathered packed, which keeps the load ports
+// busy and not those of the permutations; a dword then has elements t and 4 + t of two.
 #ifndef SLUICE_COMPUTE_SIMD_CODEBOOKS_VBMI_H_
 #define SLUICE_COMPUTE_SIMD_CODEBOOKS_VBMI_H_
 
@@ -20,15 +20,17 @@
 namespace sluice {
 namespace {
 
-// table[i] is kAdded + kFactor times the level in the kBits bits of i from kShift on.
-template <int kBits, int kShift, int kFactor, int kAdded>
+// table[i] is kOffset plus the level in the kBits bits of i from kShift on, minus it where
+// bit kSignBit is set.
+template <int kBits, int kShift, int kSignBit, int kOffset>
 struct LevelTable {
   alignas(64) uint8_t bytes[64];
   template <size_t kLevels>
   constexpr explicit LevelTable(const int8_t (&levels)[kLevels]) : bytes{} {
     for (unsigned i = 0; i < 64; ++i) {
       const unsigned level = (i >> kShift) & ((1u << kBits) - 1);
-      if (level < kLevels) bytes[i] = static_cast<uint8_t>(kFactor * levels[level] + kAdded);
+      const bool minus = (i >> kSignBit & 1) != 0;
+      if (level < kLevels) bytes[i] = static_cast<uint8_t>((minus ? -levels[level] : levels[level]) + kOffset);
     }
   }
 };
@@ -62,12 +64,16 @@ SLUICE_INLINE Lanes LookupPlane(const uint8_t* plane, Lanes indices, const HighB
   return found[0];
 }
 
-// `codes` are magnitudes plus kOffset; where a bit of `select` is in its byte of `signs`, minus.
-template <int kOffset>
-SLUICE_INLINE Lanes Signed(Lanes codes, Lanes signs, int32_t select) {
-  const __mmask64 negative = _mm512_test_epi8_mask(signs, _mm512_set1_epi32(select));
-  return _mm512_mask_sub_epi8(codes, negative, _mm512_set1_epi8(2 * kOffset), codes);
+// The sign bytes of 7-bit numbers; what stands above them in a byte does not matter.
+SLUICE_INLINE Lanes SignsOfNumbers(Lanes numbers) {
+  const uint8_t* table = reinterpret_cast<const uint8_t*>(&kSigns7Bit);
+  return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), numbers, _mm512_loadu_si512(table + 64));
 }
+// Of four such numbers side by side in each lane.
+SLUICE_INLINE Lanes SignsOfSides(Lanes words) {
+  return SignsOfNumbers(_mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), words));
+}
+
 // Rearranges 256 activations within each 64.
 SLUICE_INLINE void ArrangeValues(const int8_t* from, const uint8_t (&order)[64], int8_t* to) {
   SLUICE_UNROLL
@@ -79,7 +85,18 @@ SLUICE_INLINE void ArrangeValues(const int8_t* from, const uint8_t (&order)[64],
   asm volatile("" : : "r"(to) : "memory");
 }
 
-// Entries of eight elements of two bits.
+// Two levels of iq2 in the lowest bits of each byte of `packed`, their signs in bits 4
+// and 5 of `signs`.
+template <int kOffset>
+SLUICE_INLINE void DecodeIq2(Lanes packed, Lanes signs, Lanes* codes) {
+  static constexpr LevelTable<2, 0, 4, kOffset> kEven(kIq2Levels);
+  static constexpr LevelTable<2, 2, 5, kOffset> kOdd(kIq2Levels);
+  const Lanes both = Avx512::Merge(_mm512_set1_epi8(0x0f), packed, signs);
+  codes[0] = LevelsOf(kEven, both);
+  codes[1] = LevelsOf(kOdd, both);
+}
+
+// Entries of eight elements of two bits, from planes.
 struct BytesIq2Xxs : GridIq2Xxs {
   static constexpr bool kArranged = true;
   static SLUICE_INLINE void Arrange(const int8_t* from, int8_t* to) {
@@ -92,22 +109,76 @@ struct BytesIq2Xxs : GridIq2Xxs {
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
     const Lanes indices = common[2 * kPart];
-    const Lanes signs = SignsOfSevens(common[2 * kPart + 1]);
+    const Lanes signs = SignsOfSides(common[2 * kPart + 1]);
     const HighBits<1> high = {{_mm512_movepi8_mask(indices)}};
-    Half<0>(LookupPlane(reinterpret_cast<const uint8_t*>(&kIq2XxsPlanes), indices, high), signs, codes);
-    Half<4>(LookupPlane(reinterpret_cast<const uint8_t*>(&kIq2XxsPlanes) + 256, indices, high), signs, codes + 4);
+    const uint8_t* planes = reinterpret_cast<const uint8_t*>(&kIq2XxsPlanes);
+    const Lanes first = LookupPlane(planes, indices, high), second = LookupPlane(planes + 256, indices, high);
+    DecodeIq2<kOffset>(first, _mm512_slli_epi16(signs, 4), codes);
+    DecodeIq2<kOffset>(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(signs, 2), codes + 2);
+    DecodeIq2<kOffset>(second, signs, codes + 4);
+    DecodeIq2<kOffset>(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(signs, 2), codes + 6);
+  }
+};
+
+// Entries of eight elements, two of them for sixteen codes.
+struct PairsArranged {
+  static constexpr bool kArranged = true;
+  static SLUICE_INLINE void Arrange(const int8_t* from, int8_t* to) {
+    alignas(64) static constexpr uint8_t kOrder[64] = {0,  8,  4,  12, 1,  9,  5,  13, 2,  10, 6,  14, 3,  11, 7,  15,
+                                                       16, 24, 20, 28, 17, 25, 21, 29, 18, 26, 22, 30, 19, 27, 23, 31,
+                                                       32, 40, 36, 44, 33, 41, 37, 45, 34, 42, 38, 46, 35, 43, 39, 47,
+                                                       48, 56, 52, 60, 49, 57, 53, 61, 50, 58, 54, 62, 51, 59, 55, 63};
+    ArrangeValues(from, kOrder, to);
+  }
+
+ protected:
+  // The first halves of two entries and their second halves, from a table of such.
+  static SLUICE_INLINE Lanes GatherPair(const void* table, Lanes first, Lanes second) {
+    const Lanes a = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, first, table, 4);
+    const Lanes b = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, second, table, 4);
+    return Avx512::Merge(_mm512_set1_epi32(0x00ff00ff), a, b);
+  }
+};
+
+// 32 codes; `signs` has a byte for each entry.
+template <int kOffset>
+struct PairsIq2 : PairsArranged {
+ protected:
+  static SLUICE_INLINE void DecodeFour(const void* table, const Lanes (&indices)[4], Lanes signs, Lanes* codes) {
+    // The signs of elements 0 and 1, or 4 and 5, come to bits 4 and 5.
+    const __m512i first = _mm512_set1_epi64(0x2820241c0800043c), second = _mm512_set1_epi64(0x3830342c1810140c);
+    DecodeTwo(GatherPair(table, indices[0], indices[1]), _mm512_multishift_epi64_epi8(first, signs), codes);
+    DecodeTwo(GatherPair(table, indices[2], indices[3]), _mm512_multishift_epi64_epi8(second, signs), codes + 4);
   }
 
  private:
-  template <int kFirst>
-  static SLUICE_INLINE void Half(Lanes packed, Lanes signs, Lanes* codes) {
-    static constexpr LevelTable<2, 0, 1, kOffset> kEven(kIq2Levels);
-    static constexpr LevelTable<2, 2, 1, kOffset> kOdd(kIq2Levels);
-    const Lanes upper = _mm512_srli_epi16(packed, 4);
-    codes[0] = Signed<kOffset>(LevelsOf(kEven, packed), signs, 0x01010101 << kFirst);
-    codes[1] = Signed<kOffset>(LevelsOf(kOdd, packed), signs, 0x02020202 << kFirst);
-    codes[2] = Signed<kOffset>(LevelsOf(kEven, upper), signs, 0x04040404 << kFirst);
-    codes[3] = Signed<kOffset>(LevelsOf(kOdd, upper), signs, static_cast<int32_t>(0x08080808u << kFirst));
+  static SLUICE_INLINE void DecodeTwo(Lanes packed, Lanes signs, Lanes* codes) {
+    DecodeIq2<kOffset>(packed, signs, codes);
+    DecodeIq2<kOffset>(_mm512_srli_epi16(packed, 4), _mm512_srli_epi16(signs, 2), codes + 2);
+  }
+};
+
+struct BytesIq2Xs : GridIq2Xs, PairsIq2<RowIq2Xs::kMagnitude> {
+  using PairsArranged::kArranged;
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    // Words of nine bits of index and seven of signs.
+    const Lanes low = common[2 * kPart], high = common[2 * kPart + 1];
+    const Lanes indices[4] = {Bits(low, 511), Bits(_mm512_srli_epi32(low, 16), 511), Bits(high, 511),
+                              Bits(_mm512_srli_epi32(high, 16), 511)};
+    const Lanes sevens =
+        _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(low), Avx512::ShuffleBytes<-1, -1, 1, 3>(high));
+    DecodeFour(&kIq2XsHalves, indices, SignsOfNumbers(_mm512_srli_epi16(sevens, 1)), codes);
+  }
+};
+
+struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
+  using PairsArranged::kArranged;
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    Lanes indices[4];
+    Indices<kPart>(common, indices);
+    DecodeFour(&kIq2SHalves, indices, common[8 + kPart], codes);
   }
 };
 
@@ -123,28 +194,37 @@ struct FoursArranged {
   }
 
  protected:
-  // Four entries; their signs are the nibbles of bytes 2 * kHalf and 2 * kHalf + 1.
-  template <int kHalf, int kOffset, int kMasks, class Even, class Odd>
-  static SLUICE_INLINE void DecodeFours(const uint8_t* planes, Lanes indices, const HighBits<kMasks>& high, Lanes signs,
-                                        const Even& even, const Odd& odd, Lanes* codes) {
-    constexpr int kFirst = 2 * kHalf;
-    const Lanes spread = Avx512::ShuffleBytes<kFirst, kFirst, kFirst + 1, kFirst + 1>(signs);
-    SLUICE_UNROLL
-    for (int t = 0; t < 2; ++t) {
-      const Lanes packed = LookupPlane(planes + t * (128 << kMasks), indices, high);
-      const Lanes a = LevelsOf(even, packed);
-      const Lanes b = LevelsOf(odd, packed);
-      codes[2 * t] = Signed<kOffset>(a, spread, 0x10011001 << (2 * t));
-      codes[2 * t + 1] = Signed<kOffset>(b, spread, 0x10011001 << (2 * t + 1));
-    }
+  // Four entries of every lane; their signs are the nibbles of half kHalf of `signs`.
+  template <int kHalf, int kOffset, const auto& kLevels, int kMasks>
+  static SLUICE_INLINE void DecodeFours(const void* planes, Lanes indices, const HighBits<kMasks>& high, Lanes signs,
+                                        Lanes* codes) {
+    static constexpr LevelTable<3, 3, 0, kOffset> kFirst(kLevels);
+    static constexpr LevelTable<3, 0, 5, kOffset> kSecond(kLevels);
+    static constexpr LevelTable<3, 3, 2, kOffset> kThird(kLevels);
+    static constexpr LevelTable<3, 0, 3, kOffset> kFourth(kLevels);
+    // Each nibble in the lower half of a byte, and in the upper half.
+    const Lanes lower = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2c2824200c080400 + kHalfFrom<kHalf>), signs);
+    const Lanes upper = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2824201c0804003c + kHalfFrom<kHalf>), signs);
+    const Lanes low_level = _mm512_set1_epi8(0x07), high_level = _mm512_set1_epi8(0x38);
+    const uint8_t* bytes = static_cast<const uint8_t*>(planes);
+    const Lanes first = LookupPlane(bytes, indices, high);
+    const Lanes second = LookupPlane(bytes + (128 << kMasks), indices, high);
+    codes[0] = LevelsOf(kFirst, Avx512::Merge(high_level, first, lower));
+    codes[1] = LevelsOf(kSecond, Avx512::Merge(low_level, first, upper));
+    codes[2] = LevelsOf(kThird, Avx512::Merge(high_level, second, lower));
+    codes[3] = LevelsOf(kFourth, Avx512::Merge(low_level, second, lower));
   }
+
+ private:
+  template <int kHalf>
+  static constexpr int64_t kHalfFrom = kHalf * 0x1010101010101010;
 };
 
 struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
   using FoursArranged::kArranged;
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes signs = SignsOfSevens(common[16 + kPart]);
+    const Lanes signs = SignsOfSides(common[16 + kPart]);
     Half<0>(common[2 * kPart], signs, codes);
     Half<1>(common[2 * kPart + 1], signs, codes + 4);
   }
@@ -152,11 +232,8 @@ struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
  private:
   template <int kHalf>
   static SLUICE_INLINE void Half(Lanes indices, Lanes signs, Lanes* codes) {
-    static constexpr LevelTable<3, 0, 1, kOffset> kEven(kIq3XxsLevels);
-    static constexpr LevelTable<3, 3, 1, kOffset> kOdd(kIq3XxsLevels);
     const HighBits<1> high = {{_mm512_movepi8_mask(indices)}};
-    DecodeFours<kHalf, kOffset>(reinterpret_cast<const uint8_t*>(&kIq3XxsPlanes), indices, high, signs, kEven, kOdd,
-                                codes);
+    DecodeFours<kHalf, kOffset, kIq3XxsLevels>(&kIq3XxsPlanes, indices, high, signs, codes);
   }
 };
 
@@ -166,53 +243,78 @@ struct BytesIq3S : GridIq3S, FoursArranged {
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
     constexpr int kByte = kPart % 4;
     const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(common[24 + kPart / 4]);
-    Half<0>(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), common[16 + kPart], codes);
+    const Lanes signs = common[16 + kPart];
+    Half<0>(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), signs, codes);
     Half<1>(common[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
-            common[16 + kPart], codes + 4);
+            signs, codes + 4);
   }
 
  private:
   template <int kHalf>
   static SLUICE_INLINE void Half(Lanes indices, __mmask64 ninth, Lanes signs, Lanes* codes) {
-    static constexpr LevelTable<3, 0, 1, kOffset> kEven(kIq3SLevels);
-    static constexpr LevelTable<3, 3, 1, kOffset> kOdd(kIq3SLevels);
     const HighBits<2> high = {{_mm512_movepi8_mask(indices), ninth}};
-    DecodeFours<kHalf, kOffset>(reinterpret_cast<const uint8_t*>(&kIq3SPlanes), indices, high, signs, kEven, kOdd,
-                                codes);
+    DecodeFours<kHalf, kOffset, kIq3SLevels>(&kIq3SPlanes, indices, high, signs, codes);
   }
 };
 
-// The packed entries of a lane as two dwords of codes, without their deltas: 8, 16 or 0.
-SLUICE_INLINE void LookupPackedIq1(Lanes indices, Lanes delta, Lanes* codes) {
-  static constexpr LevelTable<2, 0, 8, 8> kLevels(kIq1Levels);
-  const Lanes packed = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, indices, &kIq1PackedGrid, 2);
-  const Lanes low = _mm512_set1_epi64(0x2624222006040200), high = _mm512_set1_epi64(0x2e2c2a280e0c0a08);
-  codes[0] = _mm512_add_epi8(LevelsOf(kLevels, _mm512_multishift_epi64_epi8(low, packed)), delta);
-  codes[1] = _mm512_add_epi8(LevelsOf(kLevels, _mm512_multishift_epi64_epi8(high, packed)), delta);
-}
+// Entries of elements -1, 0 and 1, and deltas.
+struct PairsIq1 : PairsArranged {
+ protected:
+  // Eight times an element plus 9, plus or minus one; minus where bit 4 of its byte of
+  // `first` (of two entries) or `second` is set.
+  static SLUICE_INLINE void DecodeFour(const Lanes (&indices)[4], Lanes first, Lanes second, Lanes* codes) {
+    DecodeTwo(GatherPair(&kIq1Halves, indices[0], indices[1]), first, codes);
+    DecodeTwo(GatherPair(&kIq1Halves, indices[2], indices[3]), second, codes + 4);
+  }
 
-struct BytesIq1S : GridIq1S {
+ private:
+  template <int kShift>
+  struct Table {
+    alignas(64) uint8_t bytes[64];
+    constexpr Table() : bytes{} {
+      for (unsigned i = 0; i < 64; ++i) {
+        const unsigned level = i >> kShift & 3;
+        if (level < 3) bytes[i] = static_cast<uint8_t>(8 * kIq1Levels[level] + ((i & 16) != 0 ? 8 : 10));
+      }
+    }
+  };
+  static SLUICE_INLINE void DecodeTwo(Lanes packed, Lanes deltas, Lanes* codes) {
+    static constexpr Table<0> kEven;
+    static constexpr Table<2> kOdd;
+    const Lanes mask = _mm512_set1_epi8(0x0f);
+    const Lanes low = Avx512::Merge(mask, packed, deltas);
+    const Lanes high = Avx512::Merge(mask, _mm512_srli_epi16(packed, 4), deltas);
+    codes[0] = LevelsOf(kEven, low);
+    codes[1] = LevelsOf(kOdd, low);
+    codes[2] = LevelsOf(kEven, high);
+    codes[3] = LevelsOf(kOdd, high);
+  }
+};
+
+struct BytesIq1S : GridIq1S, PairsIq1 {
+  using PairsIq1::kArranged;
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
     const Lanes words = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
-    const Lanes delta = DeltaOf<0x8000>(words);
     Lanes indices[4];
     Indices<kPart>(common, words, indices);
-    SLUICE_UNROLL
-    for (int l = 0; l < 4; ++l) LookupPackedIq1(indices[l], delta, codes + 2 * l);
+    // Bit 15 becomes bit 4 of every byte.
+    const Lanes deltas = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b2b2b2b0b0b0b0b), words);
+    DecodeFour(indices, deltas, deltas, codes);
   }
 };
 
-struct BytesIq1M : GridIq1M {
+struct BytesIq1M : GridIq1M, PairsIq1 {
+  using PairsIq1::kArranged;
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
     const Lanes nibbles = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
     Lanes indices[4];
     Indices<kPart>(common, nibbles, indices);
-    LookupPackedIq1(indices[0], DeltaOf<0x8>(nibbles), codes);
-    LookupPackedIq1(indices[1], DeltaOf<0x80>(nibbles), codes + 2);
-    LookupPackedIq1(indices[2], DeltaOf<0x800>(nibbles), codes + 4);
-    LookupPackedIq1(indices[3], DeltaOf<0x8000>(nibbles), codes + 6);
+    // Bits 3 and 7, or 11 and 15, become bit 4 of alternate bytes.
+    const Lanes first = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x231f231f033f033f), nibbles);
+    const Lanes second = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b272b270b070b07), nibbles);
+    DecodeFour(indices, first, second, codes);
   }
 };
 

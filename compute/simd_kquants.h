@@ -3,6 +3,7 @@
 #ifndef SLUICE_COMPUTE_SIMD_KQUANTS_H_
 #define SLUICE_COMPUTE_SIMD_KQUANTS_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -308,11 +309,19 @@ struct FormatQ3K : KQuantFormat {
   }
 };
 
-// The code book of iq4_nl and iq4_xs, in the form that wide products take.
+// Sixteen bytes of nibbles that name entries of `table`: the low ones are elements 0
+// to 15, the high ones 16 to 31. `added` is put on the entries.
 template <class V>
-SLUICE_INLINE typename V::Int Iq4Codes(typename V::Int nibbles) {
-  const int8_t* table = reinterpret_cast<const int8_t*>(&kIq4NlValues);
-  return V::AddBytes(V::Lookup(table, nibbles), V::Set1(V::kWideBias * 0x01010101u));
+SLUICE_INLINE void TableCodes(const uint8_t* bytes, size_t stride, const std::array<int8_t, 16>& table, int added,
+                              typename V::Int* codes) {
+  const typename V::Int entries = V::TableOf(reinterpret_cast<const int8_t*>(&table), static_cast<int8_t>(added));
+  typename V::Int raw[4];
+  V::Transpose16(bytes, stride, raw);
+  SLUICE_UNROLL
+  for (int k = 0; k < 4; ++k) {
+    codes[k] = V::LookupLow(entries, raw[k]);
+    codes[4 + k] = V::LookupHigh(entries, raw[k]);
+  }
 }
 
 struct FormatIq4Xs : KQuantFormat {
@@ -352,13 +361,7 @@ struct FormatIq4Xs : KQuantFormat {
                                        typename V::Int* codes) {
     SLUICE_UNROLL
     for (int b = 0; b < 2; ++b) {
-      typename V::Int raw[4];
-      V::Transpose16(bytes + 8 + 32 * kPart + 16 * b, stride, raw);
-      SLUICE_UNROLL
-      for (int k = 0; k < 4; ++k) {
-        codes[8 * b + k] = Iq4Codes<V>(LowNibbles<V>(raw[k]));
-        codes[8 * b + 4 + k] = Iq4Codes<V>(HighNibbles<V>(raw[k]));
-      }
+      TableCodes<V>(bytes + 8 + 32 * kPart + 16 * b, stride, kIq4NlValues, V::kWideBias, codes + 8 * b);
     }
   }
 };

@@ -38,6 +38,9 @@ namespace {
 
 constexpr int kCodeDwords = 64;  // of 256 codes
 constexpr int kChunkRows = 64;   // rows that share one decoding
+// Rows of weights from this length on are long enough for the prefetchers of the CPU to
+// find them: asking beside them only takes line buffers away from them.
+constexpr size_t kStreamedRowBytes = 4000;
 
 // All of a block of 256 but its codes.
 template <class V>
@@ -90,7 +93,8 @@ struct Slice {
   // piece of memory and is fetched in its order. By rows, as it will be decoded, the
   // streams are too short: with rows of 1,152 bytes one row of q4_K took 1.3 to 1.5
   // times as long (AVX2). Behind the end of the matrix, where most often another one
-  // begins, this does no harm.
+  // begins, this does no harm. Long rows are left alone: with rows of 4,032 bytes one
+  // row of q4_K takes 0.94 of what can be read instead of 0.80 (AVX-512).
   template <int kPartBytes>
   SLUICE_INLINE void FetchAhead(int part) const {
     if (ahead == nullptr) return;
@@ -349,7 +353,8 @@ struct PanelSource {
   SLUICE_INLINE Slice SliceAt(int64_t first) const {
     const uint8_t* from = bytes + first * F::kBytes;
     const int taken = static_cast<int>(blocks - first < Panel::kBlocks ? blocks - first : Panel::kBlocks);
-    const uint8_t* ahead = bytes + V::kLanes * stride + V::kLanes * first * F::kBytes;
+    const uint8_t* next = bytes + V::kLanes * stride + V::kLanes * first * F::kBytes;
+    const uint8_t* ahead = stride < kStreamedRowBytes ? next : nullptr;
     return {from, stride, first / Panel::kBlocks, taken, ahead};
   }
 };

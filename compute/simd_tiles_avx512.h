@@ -13,14 +13,15 @@ namespace sluice {
 namespace {
 
 // Codes of full range as they are.
-struct Avx512Signed : Avx512 {
+template <class Words>
+struct Avx512Signed : Words {
   static constexpr int kWideBias = 0;
 };
 
-template <class Format>
+template <class Format, class Words>
 struct Avx512Plan {
   using F = Format;
-  using V = std::conditional_t<F::kWide, Avx512Signed, Avx512>;
+  using V = std::conditional_t<F::kWide, Avx512Signed<Words>, Words>;
   using Int = __m512i;
   static constexpr int kTileRows = 6;
   static constexpr int kPairs = 2;
@@ -47,9 +48,9 @@ struct Avx512Plan {
   }
 };
 
-template <class Format>
-struct Avx512Plan32 : Avx512Plan<Format> {
-  using Base = Avx512Plan<Format>;
+template <class Format, class Words>
+struct Avx512Plan32 : Avx512Plan<Format, Words> {
+  using Base = Avx512Plan<Format, Words>;
   using Int = __m512i;
 
   static SLUICE_INLINE Int Finish(Int (&codes)[8]) {
@@ -62,9 +63,9 @@ struct Avx512Plan32 : Avx512Plan<Format> {
 
 // Steps are what is summed before the sub-scale; int16 steps are scaled and added
 // by one instruction, int32 ones take the work of three.
-template <class Format>
-struct Avx512Plan256 : Avx512Plan<Format> {
-  using Base = Avx512Plan<Format>;
+template <class Format, class Words>
+struct Avx512Plan256 : Avx512Plan<Format, Words> {
+  using Base = Avx512Plan<Format, Words>;
   using F = Format;
   using Int = __m512i;
   using Base::kMagnitude;
@@ -162,13 +163,13 @@ struct Avx512Plan256 : Avx512Plan<Format> {
   }
 };
 
-// A MatMulFn.
-template <class F>
+// A MatMulFn. Words is Avx512 or what is derived from it.
+template <class F, class Words = Avx512>
 void Avx512MatMul(const MatMulArgs& args) {
-  if constexpr (F::template Panel<Avx512>::kBlocks == 1) {
-    TiledMatMul<Avx512Plan256<F>, Avx512>(args);
+  if constexpr (F::template Panel<Words>::kBlocks == 1) {
+    TiledMatMul<Avx512Plan256<F, Words>, Words>(args);
   } else {
-    TiledMatMul<Avx512Plan32<F>, Avx512>(args);
+    TiledMatMul<Avx512Plan32<F, Words>, Words>(args);
   }
 }
 
