@@ -52,7 +52,7 @@ struct Avx2 {
   }
   static Int AddBytes(Int a, Int b) { return _mm256_add_epi8(a, b); }
   static Int BytesEqual(Int a, Int b) { return _mm256_cmpeq_epi8(a, b); }
-  static Int LessThan(Int a, Int b) { return _mm256_cmpgt_epi32(b, a); }
+  static Int Max(Int a, Int b) { return _mm256_max_epi32(a, b); }
 
   template <int k0, int k1, int k2, int k3>
   static Int ShuffleBytes(Int a) {

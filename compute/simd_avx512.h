@@ -53,7 +53,7 @@ struct Avx512 {
   }
   static Int AddBytes(Int a, Int b) { return _mm512_add_epi8(a, b); }
   static Int BytesEqual(Int a, Int b) { return _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(a, b)); }
-  static Int LessThan(Int a, Int b) { return _mm512_movm_epi32(_mm512_cmplt_epi32_mask(a, b)); }
+  static Int Max(Int a, Int b) { return _mm512_max_epi32(a, b); }
 
   // Byte i of each dword of the result is byte k_i of that dword; -1 gives 0.
   template <int k0, int k1, int k2, int k3>
@@ -104,11 +104,9 @@ struct Avx512 {
   }
   // The dword at `base` + lane * stride.
   static Int GatherDwords(const uint8_t* base, size_t stride) {
-    const __m512i step = _mm512_set1_epi64(static_cast<int64_t>(stride));
-    const __m512i low = _mm512_mullo_epi64(step, _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
-    const __m256i first = _mm512_i64gather_epi32(low, base, 1);
-    const __m256i second = _mm512_i64gather_epi32(low, base + 8 * stride, 1);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
+    const Int lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const Int offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int32_t>(stride)));
+    return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, base, 1);
   }
 
   // From the low half of each lane.

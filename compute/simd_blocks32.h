@@ -151,7 +151,7 @@ struct FormatMxfp4 : Block32Format {
     const typename V::Int exponent = V::And(V::GatherDwords(bytes, stride), V::Set1(0xff));
     const typename V::Int normal = V::template ShiftLeft<23>(V::Sub(exponent, V::Set1(1)));
     const typename V::Int subnormal = V::template ShiftLeft<21>(V::Add(exponent, V::Set1(1)));
-    *unit = V::BitsToFloat(V::Merge(V::LessThan(exponent, V::Set1(2)), subnormal, normal));
+    *unit = V::BitsToFloat(V::Max(normal, subnormal));  // negative and 0 where the other one is meant
     TableCodes<V>(bytes + 1, stride, kMxfp4Values, kOffset, codes);
   }
 };

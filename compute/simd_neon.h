@@ -57,7 +57,7 @@ struct Neon {
   }
   static Int AddBytes(Int a, Int b) { return FromBytes(vaddq_s8(AsBytes(a), AsBytes(b))); }
   static Int BytesEqual(Int a, Int b) { return FromBytes(vceqq_s8(AsBytes(a), AsBytes(b))); }
-  static Int LessThan(Int a, Int b) { return vreinterpretq_s32_u32(vcltq_s32(a, b)); }
+  static Int Max(Int a, Int b) { return vmaxq_s32(a, b); }
 
   template <int k0, int k1, int k2, int k3>
   static Int ShuffleBytes(Int a) {
@@ -66,8 +66,14 @@ struct Neon {
     const uint8x16_t indices = vaddq_u8(in_lane, AsUnsignedBytes(Set1(PackBytes(k0, k1, k2, k3))));
     return FromBytes(vqtbl1q_s8(AsBytes(a), indices));
   }
-  static Int Lookup(const int8_t* table, Int indices) {
-    return FromBytes(vqtbl1q_s8(vld1q_s8(table), AsUnsignedBytes(indices)));
+  static Int TableOf(const int8_t* entries, int8_t added) {
+    return FromBytes(vaddq_s8(vld1q_s8(entries), vdupq_n_s8(added)));
+  }
+  static Int LookupLow(Int table, Int bytes) {
+    return FromBytes(vqtbl1q_s8(AsBytes(table), vandq_u8(AsUnsignedBytes(bytes), vdupq_n_u8(0x0f))));
+  }
+  static Int LookupHigh(Int table, Int bytes) {
+    return FromBytes(vqtbl1q_s8(AsBytes(table), vshrq_n_u8(AsUnsignedBytes(bytes), 4)));
   }
 
   // Lane i of out[k] is dword k of row i.

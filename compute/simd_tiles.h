@@ -23,8 +23,8 @@
 // for blocks of 256, whose parts are steps of some dwords
 //   kStepDwords<kMild>, AddStep<kMild>()   a step, and how it enters the sum
 //   kStepsStart<kMild>                     each step has a start of its own
-//   kHasMild, kMildSum    other steps serve activations no sixteen of which have a
-//                         larger sum of magnitudes
+//   kHasMild, HarshGroups()  mild steps, which serve activations that are not all
+//                         large; a bit for each group of 16 that is no part of one
 //   kFolded        sub-scales are in the codes: there are no steps
 //   kStarts, kMildStarts  how many a tile holds
 //   Finish()       makes of decoded codes and a header what steps want
@@ -131,7 +131,7 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile32<P>* tile) {
 // The activations of a band of rows, as products want them.
 template <class P>
 struct Band {
-  bool mild;  // all of it: P::kMildSum
+  uint32_t harsh[kBandRows<P>];  // P::HarshGroups of each row
   const void* blocks[kBandRows<P>];
   const uint8_t* values[kBandRows<P>];
   alignas(32) int16_t sums[kBandRows<P>][16];
@@ -162,14 +162,13 @@ SLUICE_INLINE void SetBiased(const void* values, uint8_t* biased) {
 
 template <class P, class Activations>
 SLUICE_NOINLINE void SetBand(const void* const* rows, int n_rows, int64_t index, Band<P>* band) {
-  band->mild = true;
   for (int r = 0; r < n_rows; ++r) {
     const Activations* block = static_cast<const Activations*>(rows[r]) + index;
     const void* values = &block->values;
     if constexpr (std::is_same_v<Activations, Q8Block256>) {
       values = ValuesOf<typename P::F>(*block, reinterpret_cast<int8_t*>(band->biased[r]));
       if constexpr (P::F::kMinimums) SetSums<P>(block->group_sums, band->sums[r]);
-      if constexpr (P::kHasMild) band->mild &= block->largest_group <= P::kMildSum;
+      if constexpr (P::kHasMild) band->harsh[r] = P::HarshGroups(*block, static_cast<const int8_t*>(values));
     }
     band->blocks[r] = block;
     band->values[r] = static_cast<const uint8_t*>(values);
@@ -227,34 +226,55 @@ SLUICE_INLINE void AddSteps(const Tile256<P> (&tiles)[kPanels], int group, const
   }
 }
 
+// Adds step number `step`, of those that are mild or of the others.
 template <class P, int R, bool kMild>
-SLUICE_INLINE void BlockSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
-                             const int16_t* const (&factors)[R], TileSums<P, R>& sums) {
+SLUICE_INLINE void AddStepSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
+                               const int16_t* const (&factors)[R], int step, TileSums<P, R>& sums) {
   constexpr int kStep = P::template kStepDwords<kMild>;
-  constexpr bool kStepsStart = P::template kStepsStart<kMild>;
   const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
-  const IntOf<P> zero = P::V::Set1(0);
+  TileSums<P, R> parts;
   SLUICE_UNROLL
   for (int p = 0; p < kPanels; ++p) {
-    const IntOf<P> start = P::kSigned && !kStepsStart ? tiles[p].starts[0] : zero;
+    const IntOf<P>* starts = kMild ? tiles[p].mild_starts : tiles[p].starts;
+    const IntOf<P> start = P::template kStepsStart<kMild> ? starts[step] : P::V::Set1(0);
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) parts[p][r] = start;
+  }
+  AddDots<P, R, kStep>(codes, values, step * kStep, parts);
+  AddSteps<P, kMild, R>(tiles, step * kStep / P::F::kGroupDwords, factors, parts, sums);
+}
+
+template <class P, int R>
+SLUICE_INLINE void BlockSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
+                             const int16_t* const (&factors)[R], uint32_t harsh, TileSums<P, R>& sums) {
+  const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
+  SLUICE_UNROLL
+  for (int p = 0; p < kPanels; ++p) {
+    const IntOf<P> start = P::kSigned && !P::template kStepsStart<false> ? tiles[p].starts[0] : P::V::Set1(0);
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) sums[p][r] = start;
   }
   if constexpr (P::kFolded) {
     for (int k = 0; k < kCodeDwords; k += 4) AddDots<P, R, 4>(codes, values, k, sums);
-    return;
-  }
-  for (int s = 0; s < kCodeDwords / kStep; ++s) {
-    TileSums<P, R> parts;
-    SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) {
-      const IntOf<P>* starts = kMild ? tiles[p].mild_starts : tiles[p].starts;
-      const IntOf<P> start = kStepsStart ? starts[s] : zero;
-      SLUICE_UNROLL
-      for (int r = 0; r < R; ++r) parts[p][r] = start;
+  } else if constexpr (P::kHasMild) {
+    constexpr int kStep = P::template kStepDwords<false>, kMildStep = P::template kStepDwords<true>;
+    constexpr int kUnit = kStep > kMildStep ? kStep : kMildStep;
+    for (int u = 0; u < kCodeDwords / kUnit; ++u, harsh >>= kUnit / 4) {
+      if ((harsh & ((1u << (kUnit / 4)) - 1)) != 0) {
+        SLUICE_UNROLL
+        for (int i = 0; i < kUnit / kStep; ++i) {
+          AddStepSums<P, R, false>(tiles, values, factors, u * (kUnit / kStep) + i, sums);
+        }
+      } else {
+        SLUICE_UNROLL
+        for (int i = 0; i < kUnit / kMildStep; ++i) {
+          AddStepSums<P, R, true>(tiles, values, factors, u * (kUnit / kMildStep) + i, sums);
+        }
+      }
     }
-    AddDots<P, R, kStep>(codes, values, s * kStep, parts);
-    AddSteps<P, kMild, R>(tiles, s * kStep / P::F::kGroupDwords, factors, parts, sums);
+  } else {
+    constexpr int kSteps = kCodeDwords / P::template kStepDwords<false>;
+    for (int s = 0; s < kSteps; ++s) AddStepSums<P, R, false>(tiles, values, factors, s, sums);
   }
 }
 
@@ -284,19 +304,21 @@ SLUICE_INLINE typename V::Float Continued(typename V::Float chain, typename V::F
   return V::Fma(V::MulFloat(unit, scale), V::ToFloat(sum), chain);
 }
 
-template <class P, int R, bool kMild>
-SLUICE_NOINLINE void RunTile256(const Tile256<P> (&tiles)[kPanels], const Band<P>& band, int row,
-                                PairChains<P>* chains) {
+template <class P, int R>
+SLUICE_NOINLINE void RunTile(const Tile256<P> (&tiles)[kPanels], int, const Band<P>& band, int row,
+                             PairChains<P>* chains) {
   using V = typename P::V;
   const uint8_t* values[R];
   const int16_t* factors[R];
+  uint32_t harsh = 0;
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
     values[r] = band.values[row + r];
     factors[r] = static_cast<const Q8Block256*>(band.blocks[row + r])->factors;
+    if constexpr (P::kHasMild) harsh |= band.harsh[row + r];
   }
   TileSums<P, R> sums;
-  BlockSums<P, R, kMild>(tiles, values, factors, sums);
+  BlockSums<P, R>(tiles, values, factors, harsh, sums);
   TileSums<P, R> minimums;
   if constexpr (P::F::kMinimums) MinimumSums<P, R>(tiles, band, row, minimums);
   SLUICE_UNROLL
@@ -310,15 +332,6 @@ SLUICE_NOINLINE void RunTile256(const Tile256<P> (&tiles)[kPanels], const Band<P
       }
     }
   }
-}
-
-template <class P, int R>
-SLUICE_INLINE void RunTile(const Tile256<P> (&tiles)[kPanels], int, const Band<P>& band, int row,
-                           PairChains<P>* chains) {
-  if constexpr (P::kHasMild) {
-    if (band.mild) return RunTile256<P, R, true>(tiles, band, row, chains);
-  }
-  RunTile256<P, R, false>(tiles, band, row, chains);
 }
 
 template <class P, int R>

@@ -24,7 +24,6 @@ struct Avx2Plan {
   static constexpr int kFewRows = 6;
   static constexpr bool kSigned = !F::kMinimums && !F::kWide;
   static constexpr bool kHasMild = false;
-  static constexpr int kMildSum = 0;
   static constexpr int kMagnitude = F::kWide ? F::kMaxCode : kCodeMagnitude<F>;
   static_assert(F::kWide || 2 * 255 * kMagnitude <= 32767, "a pair of products saturates");
   // Dwords of codes whose products surely fit int16.

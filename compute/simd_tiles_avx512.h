@@ -79,12 +79,11 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   // Each step has its own start only where steps must fit int16.
   static constexpr int kStarts = kWords && kSigned ? kCodeDwords / kStep : 1;
 
-  // Longer steps for blocks of activations that are not all large: no sum over
-  // sixteen magnitudes exceeds kMildSum (of 2032), so int16 holds these too.
+  // Longer steps for activations that are not all large: int16 holds these too where
+  // the sum of magnitudes does not exceed kMildSum (of 2032 for sixteen).
   static constexpr int kMildStep = F::kGroupDwords == 8 && kMagnitude <= 16 ? 8 : 4;
-  static constexpr int kMildSum = 32767 / (kMagnitude * kMildStep / 4);
-  static constexpr bool kHasMild =
-      !kFolded && !F::kArranged && kMildSum >= 1000 && (kWords ? kMildStep > kStep : !kSigned);
+  static constexpr int kMildSum = 32767 / kMagnitude;
+  static constexpr bool kHasMild = !kFolded && kMildSum >= 250 * kMildStep && (kWords ? kMildStep > kStep : !kSigned);
   static constexpr int kMildStarts = kHasMild && kSigned ? kCodeDwords / kMildStep : 1;
 
   static_assert(!F::kFactors || kWords || !kSigned, "a start for all of a block knows no factors");
@@ -99,6 +98,21 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   static SLUICE_INLINE Int AddStep(Int sum, Int part, Int scale) {
     if constexpr (kMild || kWords) return _mm512_dpwssd_epi32(sum, part, scale);
     return _mm512_add_epi32(sum, _mm512_mullo_epi32(part, scale));
+  }
+
+  static SLUICE_INLINE uint32_t HarshGroups(const Q8Block256& block, const int8_t* values) {
+    if (!F::kArranged && block.largest_group <= kMildSum * 4 / kMildStep) return 0;
+    uint32_t harsh = 0;
+    SLUICE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const Int magnitudes = _mm512_abs_epi8(_mm512_load_si512(values + 64 * i));
+      const Int halves = _mm512_sad_epu8(magnitudes, _mm512_setzero_si512());
+      Int sums = _mm512_add_epi64(_mm512_unpacklo_epi64(halves, halves), _mm512_unpackhi_epi64(halves, halves));
+      if constexpr (kMildStep == 8) sums = _mm512_add_epi64(sums, _mm512_shuffle_i32x4(sums, sums, 0xb1));
+      const uint32_t lanes = _mm512_cmpgt_epi64_mask(sums, _mm512_set1_epi64(kMildSum));
+      harsh |= ((lanes & 1) | (lanes >> 1 & 2) | (lanes >> 2 & 4) | (lanes >> 3 & 8)) << (4 * i);
+    }
+    return harsh;
   }
 
   template <class Tile>

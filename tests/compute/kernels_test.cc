@@ -278,18 +278,20 @@ TEST_CASE("codes, scales and activations at their extremes do not saturate") {
 
 // Kernels may sum more products at once where activations are small enough for it:
 // rows on both sides of any such limit, alone and mixed within a tile.
-TEST_CASE("tiles do not saturate at extremes, whether all their rows are large, none is or some are") {
+TEST_CASE("tiles do not saturate at extremes, whether all of their rows are large, none is or parts of some are") {
   size_t products = 0, large = 0, small = 0;
   for (TensorType type : WeightTypes()) {
     for (uint8_t fill : {0x00, 0x7f, 0x80, 0xff}) {
       const ActivationFormat format = Portable().For(type).format;
       Product product(type, format, 512, 33, 40, FilledRows(type, fill, RowBytes(type, 512) * 33));
       for (size_t r = 0; r < product.rows.size(); ++r) {
-        // One value of 127 and others of any one magnitude, all of one sign; half of the rows are as RandomFloats made
-        // them.
+        // One value of 127 and others of any one magnitude, or of one for each sixteen, all of one sign; half of the
+        // rows are as RandomFloats made them.
         std::vector<float>& x = product.x[r];
-        const float rest = static_cast<float>(r % 13) * 10.0f + 7.0f;
-        for (size_t i = 0; r < 20 && i < x.size(); ++i) x[i] = i % 256 == 0 ? -127.0f : -rest;
+        for (size_t i = 0; r < 20 && i < x.size(); ++i) {
+          const float rest = static_cast<float>((r + i / 16 * (r % 3)) % 13) * 10.0f + 7.0f;
+          x[i] = i % 256 == 0 ? -127.0f : -rest;
+        }
         product.rows[r] = Quantized(format, x);
         if (InfoOf(type).block_elements != 256) continue;
         const uint16_t largest = static_cast<const Q8Block256*>(product.rows[r].data())->largest_group;
