@@ -23,6 +23,7 @@ struct Avx2 {
   using Float = __m256;
   static constexpr int kLanes = 8;
   static constexpr int kTileRows = 4;
+  static constexpr size_t kStreamedRowBytes = 4000;
   static constexpr int kWideBias = 0;
   template <int kMaxCode, bool kWide>
   using Products = Avx2Products<kMaxCode, kWide>;

@@ -24,6 +24,7 @@ struct Avx512 {
   using Float = __m512;
   static constexpr int kLanes = 16;
   static constexpr int kTileRows = 8;
+  static constexpr size_t kStreamedRowBytes = 3600;
   // Signed codes become unsigned by this addition; the products take it off again.
   static constexpr int kWideBias = 128;
   template <int kMaxCode, bool kWide>

@@ -7,7 +7,9 @@
 // output is a lane. A panel is decoded once, into the first-level cache, for up
 // to kChunkRows rows.
 //
-// V is the vocabulary of an instruction set (Avx512, Avx2), F a weight format:
+// V is the vocabulary of an instruction set (Avx512, Avx2); its kStreamedRowBytes is the
+// length from which rows of weights are left to the prefetchers of the CPU, which then
+// find them: asking beside them takes line buffers away from them. F is a weight format:
 //   kBytes         of a block
 //   kMaxCode       the largest code as stored in the panel, which is unsigned
 //   kOffset        what the stored code exceeds the true one by
@@ -38,9 +40,6 @@ namespace {
 
 constexpr int kCodeDwords = 64;  // of 256 codes
 constexpr int kChunkRows = 64;   // rows that share one decoding
-// Rows of weights from this length on are long enough for the prefetchers of the CPU to
-// find them: asking beside them only takes line buffers away from them.
-constexpr size_t kStreamedRowBytes = 4000;
 
 // All of a block of 256 but its codes.
 template <class V>
@@ -354,7 +353,7 @@ struct PanelSource {
     const uint8_t* from = bytes + first * F::kBytes;
     const int taken = static_cast<int>(blocks - first < Panel::kBlocks ? blocks - first : Panel::kBlocks);
     const uint8_t* next = bytes + V::kLanes * stride + V::kLanes * first * F::kBytes;
-    const uint8_t* ahead = stride < kStreamedRowBytes ? next : nullptr;
+    const uint8_t* ahead = stride < V::kStreamedRowBytes ? next : nullptr;
     return {from, stride, first / Panel::kBlocks, taken, ahead};
   }
 };
