@@ -133,10 +133,9 @@ struct PairsArranged {
 
  protected:
   // The first halves of two entries and their second halves, from a table of such.
-  static SLUICE_INLINE Lanes GatherPair(const void* table, Lanes first, Lanes second) {
-    const Lanes a = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, first, table, 4);
-    const Lanes b = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, second, table, 4);
-    return Avx512::Merge(_mm512_set1_epi32(0x00ff00ff), a, b);
+  template <class Table>
+  static SLUICE_INLINE Lanes GatherPair(const Table& table, Lanes first, Lanes second) {
+    return Avx512::Merge(_mm512_set1_epi32(0x00ff00ff), LookupFour(table, first), LookupFour(table, second));
   }
 };
 
@@ -144,7 +143,8 @@ struct PairsArranged {
 template <int kOffset>
 struct PairsIq2 : PairsArranged {
  protected:
-  static SLUICE_INLINE void DecodeFour(const void* table, const Lanes (&indices)[4], Lanes signs, Lanes* codes) {
+  template <class Table>
+  static SLUICE_INLINE void DecodeFour(const Table& table, const Lanes (&indices)[4], Lanes signs, Lanes* codes) {
     // The signs of elements 0 and 1, or 4 and 5, come to bits 4 and 5.
     const __m512i first = _mm512_set1_epi64(0x2820241c0800043c), second = _mm512_set1_epi64(0x3830342c1810140c);
     DecodeTwo(GatherPair(table, indices[0], indices[1]), _mm512_multishift_epi64_epi8(first, signs), codes);
@@ -168,7 +168,7 @@ struct BytesIq2Xs : GridIq2Xs, PairsIq2<RowIq2Xs::kMagnitude> {
                               Bits(_mm512_srli_epi32(high, 16), 511)};
     const Lanes sevens =
         _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(low), Avx512::ShuffleBytes<-1, -1, 1, 3>(high));
-    DecodeFour(&kIq2XsHalves, indices, SignsOfNumbers(_mm512_srli_epi16(sevens, 1)), codes);
+    DecodeFour(kIq2XsHalves, indices, SignsOfNumbers(_mm512_srli_epi16(sevens, 1)), codes);
   }
 };
 
@@ -178,7 +178,7 @@ struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
     Lanes indices[4];
     Indices<kPart>(common, indices);
-    DecodeFour(&kIq2SHalves, indices, common[8 + kPart], codes);
+    DecodeFour(kIq2SHalves, indices, common[8 + kPart], codes);
   }
 };
 
@@ -263,8 +263,8 @@ struct PairsIq1 : PairsArranged {
   // Eight times an element plus 9, plus or minus one; minus where bit 4 of its byte of
   // `first` (of two entries) or `second` is set.
   static SLUICE_INLINE void DecodeFour(const Lanes (&indices)[4], Lanes first, Lanes second, Lanes* codes) {
-    DecodeTwo(GatherPair(&kIq1Halves, indices[0], indices[1]), first, codes);
-    DecodeTwo(GatherPair(&kIq1Halves, indices[2], indices[3]), second, codes + 4);
+    DecodeTwo(GatherPair(kIq1Halves, indices[0], indices[1]), first, codes);
+    DecodeTwo(GatherPair(kIq1Halves, indices[2], indices[3]), second, codes + 4);
   }
 
  private:
