@@ -103,7 +103,7 @@ struct Avx512 {
       out[4 + i] = _mm512_shuffle_i32x4(mixed[i], mixed[4 + i], 0xdd);
     }
   }
-  // The dword at `base` + lane * stride.
+  // The dword at `base` + lane * stride, which is below 2^27 (src/model/weight_layout).
   static Int GatherDwords(const uint8_t* base, size_t stride) {
     const Int lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const Int offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int32_t>(stride)));

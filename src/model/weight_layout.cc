@@ -21,6 +21,8 @@ constexpr uint64_t kDensePieceBytes = 16 << 20;
 // Smaller pieces would save nothing, as reads are whole pages, and a step for
 // each row of a strange file would take more memory than the file.
 constexpr uint64_t kMinPieceBytes = 4096;
+// Kernels address sixteen rows of a matrix by offsets of 31 bits.
+constexpr uint64_t kMaxRowBytes = uint64_t{1} << 27;
 
 std::string FullName(int layer, absl::string_view name) {
   return layer < 0 ? std::string(name) : absl::StrCat("blk.", layer, ".", name);
@@ -98,6 +100,11 @@ absl::StatusOr<const GgufTensor*> WeightLayoutBuilder::FindMatrix(int layer, abs
     return absl::DataLossError(absl::StrCat("tensor ", tensor->name, " has dimensions ", DimsText(*tensor),
                                             ", but the model's keys ask for ", n_in, "x", n_out,
                                             n_slabs > 1 ? absl::StrCat("x", n_slabs) : ""));
+  }
+  if (RowBytes(tensor->type, width) >= kMaxRowBytes) {
+    return absl::UnimplementedError(absl::StrCat("tensor ", tensor->name, " has rows of ",
+                                                 RowBytes(tensor->type, width), " bytes; less than ", kMaxRowBytes,
+                                                 " can be computed with, and no known model comes near"));
   }
   return tensor;
 }
