@@ -2,8 +2,8 @@
 //
 //   one_row/SET/TYPE/THREADS     bytes/s of weights, from a matrix far larger than any cache;
 //                                of_read: as a fraction of limit/read with as many threads
-//   rows/SET/TYPE/ROWS           operations/s (two per multiply-accumulate) of one thread on an
-//                                expert-sized matrix; of_int8: as a fraction of limit/int8
+//   rows/SET/TYPE/ROWS/THREADS   operations/s (two per multiply-accumulate) on an expert-sized
+//                                matrix; of_int8: as a fraction of limit/int8 with as many threads
 //   limit/read/THREADS           GB/s of a loop that only loads
 //   limit/int8/THREADS           operations/s of a loop of byte dot products in registers
 //   quantize/SET/FORMAT          elements/s of one thread
@@ -185,14 +185,21 @@ void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int 
   InTurn(&state, "of_read").Run(bytes, product, static_cast<double>(kMatrixBytes), [&] { ReadMatrix(&pool); });
 }
 
-void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows) {
+void RunInt8Loops(ThreadPool* pool) {
+  pool->ParallelFor(pool->threads(), [](int64_t, int) { benchmark::DoNotOptimize(Limits()->int8_peak(kInt8Steps)); });
+}
+
+void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows, int threads) {
   const Rows rows(*set, set->For(type).format, n_rows, kExpertOutputs);
+  ThreadPool pool(threads);
+  const auto product = [&] {
+    pool.ParallelFor(kExpertOutputs / kOutputsPerChunk, [&](int64_t chunk, int) {
+      rows.Run(set->For(type), type, chunk * kOutputsPerChunk, kOutputsPerChunk);
+    });
+  };
   const double operations = 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows);
-  const double limit_operations = Limits() == nullptr ? 0 : Int8OperationsPerRun();
-  const auto product = [&] { rows.Run(set->For(type), type, 0, kExpertOutputs); };
-  InTurn(&state, "of_int8").Run(operations, product, limit_operations, [] {
-    benchmark::DoNotOptimize(Limits()->int8_peak(kInt8Steps));
-  });
+  const double limit_operations = Limits() == nullptr ? 0 : Int8OperationsPerRun() * threads;
+  InTurn(&state, "of_int8").Run(operations, product, limit_operations, [&] { RunInt8Loops(&pool); });
 }
 
 void Quantize(benchmark::State& state, const KernelSet* set, ActivationFormat format) {
@@ -214,9 +221,7 @@ void ReadLimit(benchmark::State& state, int threads) {
 
 void Int8Limit(benchmark::State& state, int threads) {
   ThreadPool pool(threads);
-  for (auto _ : state) {
-    pool.ParallelFor(threads, [&](int64_t, int) { benchmark::DoNotOptimize(Limits()->int8_peak(kInt8Steps)); });
-  }
+  for (auto _ : state) RunInt8Loops(&pool);
   SetRate(state, "ops/s", Int8OperationsPerRun() * threads);
 }
 
@@ -241,7 +246,10 @@ void RegisterType(const KernelSet* set, TensorType type) {
   const std::string name = std::string(set->name) + "/" + std::string(InfoOf(type).name) + "/";
   for (int threads : {1, 2}) RegisterInTurn("one_row/" + name + std::to_string(threads), OneRow, set, type, threads);
   for (int64_t n_rows : {4, 16, 64, 256}) {
-    RegisterInTurn("rows/" + name + std::to_string(n_rows), ManyRows, set, type, n_rows);
+    for (int threads : {1, 2}) {
+      RegisterInTurn("rows/" + name + std::to_string(n_rows) + "/" + std::to_string(threads), ManyRows, set, type,
+                     n_rows, threads);
+    }
   }
 }
 

@@ -52,7 +52,7 @@ float QuantizeValues(const float* x, int n, int8_t* codes) {
 // The codes and factors of a block of 256.
 void QuantizeGroups(const float* x, Q8Block256* block) {
   const uint32_t bits = LargestMagnitudeBits(x, 256);
-  std::fill_n(block->factors, 8, int16_t{1});
+  std::fill_n(block->factors, 8, int8_t{1});
   if (const absl::optional<float> scale = ScaleOfZeros(bits); scale.has_value()) {
     block->scale = *scale;
     return;
@@ -62,7 +62,7 @@ void QuantizeGroups(const float* x, Q8Block256* block) {
   for (int g = 0; g < 8; ++g) {
     const float largest = std::bit_cast<float>(LargestMagnitudeBits(x + 32 * g, 32));
     const int above = (largest > amax * 0.25f) + (largest > amax * 0.5f) + (largest > amax * 0.75f);
-    block->factors[g] = static_cast<int16_t>(1 + above);
+    block->factors[g] = static_cast<int8_t>(1 + above);
     RoundValues(x + 32 * g, 32, kFactorSteps[above] / amax, block->values + 32 * g);
   }
 }
@@ -78,7 +78,7 @@ void SetSums(Q8Block256* block) {
   for (int g = 0; g < 16; ++g) {
     block->group_sums[g] = static_cast<int16_t>(block->factors[g / 2] * SumOf(block->values + 16 * g, 16));
   }
-  block->largest_group = LargestGroup(block->values);
+  SetMagnitudes(block);
 }
 
 }  // namespace
@@ -97,14 +97,12 @@ size_t ActivationRowBytes(ActivationFormat format, int64_t elements) {
   SLUICE_CHECK(false);
 }
 
-uint16_t LargestGroup(const int8_t* codes) {
-  int largest = 0;
+void SetMagnitudes(Q8Block256* block) {
   for (int g = 0; g < 16; ++g) {
     int sum = 0;
-    for (int i = 0; i < 16; ++i) sum += std::abs(codes[16 * g + i]);
-    largest = std::max(largest, sum);
+    for (int i = 0; i < 16; ++i) sum += std::abs(block->values[16 * g + i]);
+    block->magnitudes[g] = static_cast<uint8_t>((sum + 7) / 8);
   }
-  return static_cast<uint16_t>(largest);
 }
 
 void CopyF32(const float* x, int64_t elements, void* out) {
@@ -130,7 +128,7 @@ void QuantizeQ8Block256(const float* x, int64_t elements, void* out) {
   std::memset(out, 0, ActivationRowBytes(ActivationFormat::kQ8Block256, elements));
   for (int64_t b = 0; b < elements / 256; ++b) {
     blocks[b].scale = QuantizeValues(x + 256 * b, 256, blocks[b].values);
-    std::fill_n(blocks[b].factors, 8, int16_t{1});
+    std::fill_n(blocks[b].factors, 8, int8_t{1});
     SetSums(&blocks[b]);
   }
 }

@@ -46,9 +46,9 @@ constexpr float kFactorSteps[kLargestFactor] = {508.0f, 254.0f, 508.0f / 3.0f, 1
 struct alignas(64) Q8Block256 {
   float scale;
   int16_t group_sums[16];  // sum of values[16 * g .. 16 * g + 15], times their factor
-  uint16_t largest_group;  // the largest sum of magnitudes of sixteen values
-  uint8_t padding[10];
-  int16_t factors[8];  // of 32 values; all 1 in kQ8Block256
+  uint8_t magnitudes[16];  // sum of magnitudes of sixteen values, in eighths of it, rounded up
+  int8_t factors[8];       // of 32 values; all 1 in kQ8Block256
+  uint8_t padding[4];
   int8_t values[256];
 };
 static_assert(sizeof(Q8Block256) == 320);
@@ -66,8 +66,8 @@ static_assert(sizeof(Q8Block32x8) == 320);
 // Bytes of a row, a multiple of 64. `elements` is a multiple of the block length.
 size_t ActivationRowBytes(ActivationFormat format, int64_t elements);
 
-// What largest_group of a block's 256 codes is.
-uint16_t LargestGroup(const int8_t* codes);
+// Sets the magnitudes of a block whose codes are set.
+void SetMagnitudes(Q8Block256* block);
 
 // The entries of KernelSet::quantize. `out` has ActivationRowBytes() bytes. The
 // portable reference; kernel sets have faster versions with the same bits.

@@ -225,7 +225,7 @@ void Quantize32(const float* x, int64_t elements, void* out) {
 // Codes 32 * g on, their sums, and their factor.
 template <class C>
 SLUICE_INLINE void QuantizeGroup(const float* x, int g, float inverse, int factor, Q8Block256* block) {
-  block->factors[g] = static_cast<int16_t>(factor);
+  block->factors[g] = static_cast<int8_t>(factor);
   for (int i = 2 * g; i < 2 * g + 2; ++i) {
     const int32_t sum = QuantizeSixteen<C>(x + 16 * i, inverse, block->values + 16 * i);
     block->group_sums[i] = static_cast<int16_t>(factor * sum);
@@ -240,7 +240,7 @@ void Quantize256(const float* x, int64_t elements, void* out) {
     block->scale = scale.scale;
     std::memset(block->padding, 0, sizeof block->padding);
     for (int g = 0; g < 8; ++g) QuantizeGroup<C>(x + i, g, scale.inverse, 1, block);
-    block->largest_group = LargestGroup(block->values);
+    SetMagnitudes(block);
   }
 }
 
@@ -263,7 +263,7 @@ void QuantizeGroups256(const float* x, int64_t elements, void* out) {
           scale.inverse == 0.0f ? 0 : (own > largest * 0.25f) + (own > largest * 0.5f) + (own > largest * 0.75f);
       QuantizeGroup<C>(x + i, g, scale.inverse == 0.0f ? 0.0f : kFactorSteps[above] / largest, 1 + above, block);
     }
-    block->largest_group = LargestGroup(block->values);
+    SetMagnitudes(block);
   }
 }
 

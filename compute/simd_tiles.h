@@ -214,7 +214,7 @@ SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const uint8_
 
 // Adds the steps of a group, scaled as the row's factor says.
 template <class P, bool kMild, int R>
-SLUICE_INLINE void AddSteps(const Tile256<P> (&tiles)[kPanels], int group, const int16_t* const (&factors)[R],
+SLUICE_INLINE void AddSteps(const Tile256<P> (&tiles)[kPanels], int group, const int8_t* const (&factors)[R],
                             const TileSums<P, R>& parts, TileSums<P, R>& sums) {
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -229,7 +229,7 @@ SLUICE_INLINE void AddSteps(const Tile256<P> (&tiles)[kPanels], int group, const
 // Adds step number `step`, of those that are mild or of the others.
 template <class P, int R, bool kMild>
 SLUICE_INLINE void AddStepSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
-                               const int16_t* const (&factors)[R], int step, TileSums<P, R>& sums) {
+                               const int8_t* const (&factors)[R], int step, TileSums<P, R>& sums) {
   constexpr int kStep = P::template kStepDwords<kMild>;
   const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
   TileSums<P, R> parts;
@@ -246,7 +246,7 @@ SLUICE_INLINE void AddStepSums(const Tile256<P> (&tiles)[kPanels], const uint8_t
 
 template <class P, int R>
 SLUICE_INLINE void BlockSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
-                             const int16_t* const (&factors)[R], uint32_t harsh, TileSums<P, R>& sums) {
+                             const int8_t* const (&factors)[R], uint32_t harsh, TileSums<P, R>& sums) {
   const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
   SLUICE_UNROLL
   for (int p = 0; p < kPanels; ++p) {
@@ -309,7 +309,7 @@ SLUICE_NOINLINE void RunTile(const Tile256<P> (&tiles)[kPanels], int, const Band
                              PairChains<P>* chains) {
   using V = typename P::V;
   const uint8_t* values[R];
-  const int16_t* factors[R];
+  const int8_t* factors[R];
   uint32_t harsh = 0;
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {

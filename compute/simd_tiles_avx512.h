@@ -101,7 +101,7 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   }
 
   static SLUICE_INLINE uint32_t HarshGroups(const Q8Block256& block, const int8_t* values) {
-    if (!F::kArranged && block.largest_group <= kMildSum * 4 / kMildStep) return 0;
+    if constexpr (!F::kArranged) return HarshMagnitudes(block.magnitudes);
     uint32_t harsh = 0;
     SLUICE_UNROLL
     for (int i = 0; i < 4; ++i) {
@@ -131,6 +131,16 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   }
 
  private:
+  static SLUICE_INLINE uint32_t HarshMagnitudes(const uint8_t* magnitudes) {
+    constexpr int kMildEighths = kMildSum / 8;
+    const __m128i eighths = _mm_loadu_si128(reinterpret_cast<const __m128i*>(magnitudes));
+    if constexpr (kMildStep == 8) {
+      const __m128i sums = _mm_maddubs_epi16(eighths, _mm_set1_epi8(1));
+      return static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpgt_epi16(sums, _mm_set1_epi16(kMildEighths))));
+    }
+    if constexpr (kMildEighths > 255) return 0;
+    return _mm_cmpgt_epu8_mask(eighths, _mm_set1_epi8(static_cast<char>(kMildEighths)));
+  }
   // Bytes times the low word of the scale of their lane, modulo 256.
   static SLUICE_INLINE Int ScaledBytes(Int codes, Int scale) {
     const Int both = _mm512_or_si512(scale, _mm512_slli_epi32(scale, 16));

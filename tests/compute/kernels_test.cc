@@ -294,8 +294,8 @@ TEST_CASE("tiles do not saturate at extremes, whether all of their rows are larg
         }
         product.rows[r] = Quantized(format, x);
         if (InfoOf(type).block_elements != 256) continue;
-        const uint16_t largest = static_cast<const Q8Block256*>(product.rows[r].data())->largest_group;
-        ++(largest > 1500 ? large : small);
+        const uint8_t(&magnitudes)[16] = static_cast<const Q8Block256*>(product.rows[r].data())->magnitudes;
+        ++(*std::max_element(magnitudes, magnitudes + 16) > 1500 / 8 ? large : small);
       }
       for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
       ++products;
