@@ -228,11 +228,8 @@ bool BatchRunner::OutOfTime() const {
 }
 
 absl::Status BatchRunner::Sweep() {
-  SweepLimits limits{engine_->max_rows(), engine_->max_logits_rows(), engine_->max_rows()};
-  const int64_t decoding =
-      std::count_if(active_.begin(), active_.end(), [](const auto& document) { return document->pending() == 1; });
-  limits.prompt_rows = std::min(limits.prompt_rows, balance_.RowsFor(decoding));
-  if (options_.prompt_rows > 0) limits.prompt_rows = std::min(limits.prompt_rows, options_.prompt_rows);
+  const SweepLimits limits{engine_->max_rows(), engine_->max_logits_rows(),
+                           std::min(engine_->max_rows(), PromptRows())};
   composer_.Compose(active_, limits, &prefixes_);
   SLUICE_CHECK(!composer_.rows().empty());
   const EngineCounters before = engine_->counters();
@@ -245,6 +242,24 @@ absl::Status BatchRunner::Sweep() {
   RETURN_IF_ERROR(TakeTokens(logits));
   Observe(before, totals_.generated_tokens - generated_before);
   return absl::OkStatus();
+}
+
+int64_t BatchRunner::PromptRows() const {
+  int64_t running = 0;
+  LastRows last;
+  for (const std::unique_ptr<Document>& document : active_) {
+    const int64_t tokens =
+        document->completion.max_tokens() - static_cast<int64_t>(document->completion.tokens().size());
+    const bool runs = document->pending() == 1;
+    running += runs;
+    if (!runs) last.prompt_rows += document->pending();
+    int64_t& longest = runs ? last.running_tokens : last.prompt_tokens;
+    longest = std::max(longest, tokens);
+  }
+  int64_t rows = balance_.RowsFor(running);
+  const bool nothing_waits = next_ == nullptr || !admitting_;
+  if (nothing_waits) rows = std::max(rows, RowsToEndTogether(last));
+  return options_.prompt_rows > 0 ? std::min(rows, options_.prompt_rows) : rows;
 }
 
 // At least the next token of all that go on, and of those that take the place of the others.

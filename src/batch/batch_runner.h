@@ -93,6 +93,7 @@ class BatchRunner {
   bool InTime(const Document& document) const;
   absl::Status Refuse(size_t index, const RefusedRequest& refused);
   absl::Status Sweep();
+  int64_t PromptRows() const;
   int64_t NextRows() const;
   absl::Status TakeTokens(absl::Span<const float> logits);
   // Answers what is answered, and gives its room away.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/checked_math.h"
+
 namespace sluice {
 namespace {
 
@@ -36,6 +38,10 @@ int64_t PromptBalance::RowsFor(int64_t other_rows) const {
   const double fixed_ns = std::max(0.0, mean_ns - slope_ns * mean_rows);
   const double hidden_rows = (read_ns_ - fixed_ns) / slope_ns - static_cast<double>(other_rows);
   return static_cast<int64_t>(std::clamp(hidden_rows, static_cast<double>(kFewestRows), 1e9));
+}
+
+int64_t RowsToEndTogether(const LastRows& last) {
+  return CeilDiv(last.prompt_rows, std::max<int64_t>(1, last.running_tokens - last.prompt_tokens + 1));
 }
 
 }  // namespace sluice
