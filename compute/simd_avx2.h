@@ -97,16 +97,29 @@ struct Avx2 {
     return _mm256_setr_epi32(lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6], lanes[7]);
   }
 
+  // Eight times each byte.
+  static Int EightOfEach(int32_t bytes) {
+    const Int byte_of_group =
+        _mm256_setr_epi32(0, 0, 0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x03030303, 0x03030303);
+    return _mm256_shuffle_epi8(_mm256_set1_epi32(bytes), byte_of_group);
+  }
+  // Of such: byte i is all ones where bit i mod 8 of it is set.
+  static Int BytesOfBits(Int bits) {
+    const Int bit_of_byte = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+    return _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit_of_byte), bit_of_byte);
+  }
+
   template <int kAdded>
   static void StoreSigned(const uint64_t groups[4], uint32_t signs, uint8_t* to) {
-    const Int negative = BytesOfBits(signs);
+    const Int negative = BytesOfBits(EightOfEach(static_cast<int32_t>(signs)));
     const Int with_sign = _mm256_sub_epi8(_mm256_xor_si256(Combine(groups), negative), negative);
     StoreBytes(to, _mm256_add_epi8(with_sign, _mm256_set1_epi8(kAdded)));
   }
   static void StoreWithDelta(const uint64_t groups[4], uint32_t negative, uint8_t* to) {
     const Int eightfold = _mm256_and_si256(_mm256_slli_epi16(Combine(groups), 3), _mm256_set1_epi8(-8));
     const Int codes = _mm256_add_epi8(eightfold, _mm256_set1_epi8(10));
-    StoreBytes(to, _mm256_sub_epi8(codes, _mm256_and_si256(BytesOfBits(negative), _mm256_set1_epi8(2))));
+    StoreBytes(to, _mm256_sub_epi8(codes, _mm256_and_si256(BytesOfBits(EightOfEach(static_cast<int32_t>(negative))),
+                                                           _mm256_set1_epi8(2))));
   }
 
   static Float HalfToFloat(Int a) {
@@ -132,14 +145,6 @@ struct Avx2 {
   }
 
  private:
-  // Byte i is all ones where bit i is set.
-  static Int BytesOfBits(uint32_t bits) {
-    const Int byte_of_group =
-        _mm256_setr_epi32(0, 0, 0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x03030303, 0x03030303);
-    const Int bit_of_byte = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-    const Int spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bits)), byte_of_group);
-    return _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit_of_byte), bit_of_byte);
-  }
   static Int Combine(const uint64_t groups[4]) {
     return _mm256_set_epi64x(static_cast<int64_t>(groups[3]), static_cast<int64_t>(groups[2]),
                              static_cast<int64_t>(groups[1]), static_cast<int64_t>(groups[0]));

@@ -1,7 +1,8 @@
 // Code-book types as panels; docs/formats.md, compute/simd_panel.h.
 //
-// Look-ups go lane by lane (AVX2; AVX-512 has compute/simd_codebooks_avx512.h): each output's codes are written out in
-// order, signs applied and offset added, and then transposed like any block of bytes.
+// Look-ups go lane by lane (AVX2 and NEON; AVX-512 has compute/simd_codebooks_avx512.h, and few rows have
+// compute/simd_codebook_rows.h on AVX2): each output's codes are written out in order, signs applied and offset added,
+// and then transposed like any block of bytes.
 #ifndef SLUICE_COMPUTE_SIMD_CODEBOOKS_H_
 #define SLUICE_COMPUTE_SIMD_CODEBOOKS_H_
 
@@ -194,6 +195,7 @@ SLUICE_INLINE typename V::Int UnitBits(const uint8_t* bytes, size_t stride) {
 
 template <class Row>
 struct CodebookFormat : KQuantFormat {
+  using OfRow = Row;
   static constexpr int kBytes = Row::kBytes;
   static constexpr int kOffset = Row::kMagnitude;
   static constexpr int kMaxCode = 2 * Row::kMagnitude;
