@@ -86,7 +86,9 @@ KernelSet MakeFloatSet() {
   KernelSet set = BestKernelSet();
   set.name = "float";
   for (Kernel& kernel : set.kernels) {
-    if (kernel.matmul != nullptr) kernel = {ActivationFormat::kF32, BestFloatMatMul};
+    // Float types have kernels of their own with the same arithmetic.
+    const bool is_quantized = kernel.matmul != nullptr && kernel.format != ActivationFormat::kF32;
+    if (is_quantized) kernel = {ActivationFormat::kF32, BestFloatMatMul};
   }
   return set;
 }
