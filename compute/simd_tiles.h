@@ -202,11 +202,11 @@ template <class P, int R, int kDwords>
 SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const uint8_t* const (&values)[R], int first,
                            TileSums<P, R>& sums) {
   SLUICE_UNROLL
-  for (int k = first; k < first + kDwords; ++k) {
-    const IntOf<P> a = codes[0][k], b = codes[1][k];
+  for (int k = 0; k < kDwords; ++k) {
+    const IntOf<P> a = codes[0][first + k], b = codes[1][first + k];
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) {
-      const IntOf<P> x = P::V::Broadcast(values[r] + 4 * k);
+      const IntOf<P> x = P::V::Broadcast(values[r] + 4 * (first + k));
       sums[0][r] = P::Dot(sums[0][r], a, x);
       sums[1][r] = P::Dot(sums[1][r], b, x);
     }
