@@ -46,7 +46,7 @@ constexpr float kFactorSteps[kLargestFactor] = {508.0f, 254.0f, 508.0f / 3.0f, 1
 struct alignas(64) Q8Block256 {
   float scale;
   int16_t group_sums[16];  // sum of values[16 * g .. 16 * g + 15], times their factor
-  uint8_t magnitudes[16];  // sum of magnitudes of sixteen values, in eighths of it, rounded up
+  uint8_t magnitudes[16];  // an eighth of the sum of magnitudes of sixteen values, rounded up
   int8_t factors[8];       // of 32 values; all 1 in kQ8Block256
   uint8_t padding[4];
   int8_t values[256];

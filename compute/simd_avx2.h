@@ -98,10 +98,10 @@ struct Avx2 {
   }
 
   // Eight times each byte.
-  static Int EightOfEach(int32_t bytes) {
+  static Int EightOfEach(uint32_t bytes) {
     const Int byte_of_group =
         _mm256_setr_epi32(0, 0, 0x01010101, 0x01010101, 0x02020202, 0x02020202, 0x03030303, 0x03030303);
-    return _mm256_shuffle_epi8(_mm256_set1_epi32(bytes), byte_of_group);
+    return _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bytes)), byte_of_group);
   }
   // Of such: byte i is all ones where bit i mod 8 of it is set.
   static Int BytesOfBits(Int bits) {
@@ -111,15 +111,14 @@ struct Avx2 {
 
   template <int kAdded>
   static void StoreSigned(const uint64_t groups[4], uint32_t signs, uint8_t* to) {
-    const Int negative = BytesOfBits(EightOfEach(static_cast<int32_t>(signs)));
+    const Int negative = BytesOfBits(EightOfEach(signs));
     const Int with_sign = _mm256_sub_epi8(_mm256_xor_si256(Combine(groups), negative), negative);
     StoreBytes(to, _mm256_add_epi8(with_sign, _mm256_set1_epi8(kAdded)));
   }
   static void StoreWithDelta(const uint64_t groups[4], uint32_t negative, uint8_t* to) {
     const Int eightfold = _mm256_and_si256(_mm256_slli_epi16(Combine(groups), 3), _mm256_set1_epi8(-8));
     const Int codes = _mm256_add_epi8(eightfold, _mm256_set1_epi8(10));
-    StoreBytes(to, _mm256_sub_epi8(codes, _mm256_and_si256(BytesOfBits(EightOfEach(static_cast<int32_t>(negative))),
-                                                           _mm256_set1_epi8(2))));
+    StoreBytes(to, _mm256_sub_epi8(codes, _mm256_and_si256(BytesOfBits(EightOfEach(negative)), _mm256_set1_epi8(2))));
   }
 
   static Float HalfToFloat(Int a) {

@@ -43,20 +43,6 @@ SLUICE_INLINE __m256i Words(int w0, int w1, int w2, int w3) {
                             static_cast<int64_t>(w3) << 48);
 }
 
-// Bytes of seven bits; the eighth makes the number of set bits even.
-SLUICE_INLINE __m256i WithEighthBit(__m256i sevens) {
-  const __m256i parity =
-      BothHalves(_mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
-  const __m256i folded = _mm256_xor_si256(sevens, _mm256_srli_epi16(sevens, 4));
-  return _mm256_or_si256(sevens, _mm256_shuffle_epi8(parity, _mm256_and_si256(folded, _mm256_set1_epi8(0x0f))));
-}
-// Dwords of four 7-bit sign numbers below a sub-scale.
-SLUICE_INLINE void OpenSignWords(__m256i words, Opened* opened) {
-  __m256i spread = Avx2::Merge(_mm256_set1_epi32(0x7f), words, _mm256_slli_epi32(words, 1));
-  spread = Avx2::Merge(_mm256_set1_epi32(0x7fff), spread, _mm256_slli_epi32(words, 2));
-  spread = Avx2::Merge(_mm256_set1_epi32(0x7fffff), spread, _mm256_slli_epi32(words, 3));
-  StoreBytes32(WithEighthBit(_mm256_and_si256(spread, _mm256_set1_epi8(0x7f))), opened->signs);
-}
 // Dwords that hold small numbers become odd ones.
 SLUICE_INLINE void OpenScales(__m256i numbers, Opened* opened) {
   const __m256i odd = _mm256_or_si256(_mm256_add_epi32(numbers, numbers), _mm256_set1_epi32(1));
@@ -75,43 +61,54 @@ SLUICE_INLINE void OpenIndices(const uint8_t* low, __m256i high, uint16_t* indic
   StoreBytes32(_mm256_or_si256(_mm256_cvtepu8_epi16(LoadBytes16(low)), high), indices);
 }
 
+// Open() takes a block apart; Signs() and Entry() tell where the rest comes from.
 template <class Row>
 struct Opener;
 
+struct OpenedSigns {
+  static SLUICE_INLINE const uint8_t* Signs(const uint8_t*, const Opened& opened) { return opened.signs; }
+};
+template <int kAt>
+struct SignsOfBlock {
+  static SLUICE_INLINE const uint8_t* Signs(const uint8_t* block, const Opened&) { return block + kAt; }
+};
+// Of eight codes, or of four; Opened has the index.
+template <class T, const auto& kGrid>
+struct IndexedEntries {
+  static SLUICE_INLINE T Entry(const uint8_t*, const Opened& opened, int i) {
+    return EntryOf<T>(kGrid, opened.indices[i]);
+  }
+};
+
 template <>
-struct Opener<RowIq2Xxs> {
+struct Opener<RowIq2Xxs> : OpenedSigns {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     const __m256 first = _mm256_castsi256_ps(LoadBytes32(block + 2));
     const __m256 second = _mm256_castsi256_ps(LoadBytes32(block + 34));
     const __m256i odd = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xdd));
     const __m256i words = _mm256_permute4x64_epi64(odd, 0xd8);
-    OpenSignWords(words, opened);
+    StoreBytes32(SignsOfSevens<Avx2>(words), opened->signs);
     OpenScales(_mm256_srli_epi32(words, 28), opened);
   }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t*, const Opened& opened) { return opened.signs; }
   static SLUICE_INLINE uint64_t Entry(const uint8_t* block, const Opened&, int i) {
     return EntryOf<uint64_t>(kIq2XxsGrid, block[2 + i + i / 4 * 4]);
   }
 };
 
 template <>
-struct Opener<RowIq2Xs> {
+struct Opener<RowIq2Xs> : OpenedSigns, IndexedEntries<uint64_t, kIq2XsGrid> {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     const __m256i first = LoadBytes32(block + 2), second = LoadBytes32(block + 34);
     StoreBytes32(_mm256_and_si256(first, _mm256_set1_epi16(511)), opened->indices);
     StoreBytes32(_mm256_and_si256(second, _mm256_set1_epi16(511)), opened->indices + 16);
     const __m256i sevens = _mm256_packus_epi16(_mm256_srli_epi16(first, 9), _mm256_srli_epi16(second, 9));
-    StoreBytes32(WithEighthBit(_mm256_permute4x64_epi64(sevens, 0xd8)), opened->signs);
+    StoreBytes32(WithEighthSign<Avx2>(_mm256_permute4x64_epi64(sevens, 0xd8)), opened->signs);
     opened->halves = HalvesOfNibbles(block + 66);
-  }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t*, const Opened& opened) { return opened.signs; }
-  static SLUICE_INLINE uint64_t Entry(const uint8_t*, const Opened& opened, int i) {
-    return EntryOf<uint64_t>(kIq2XsGrid, opened.indices[i]);
   }
 };
 
 template <>
-struct Opener<RowIq2S> {
+struct Opener<RowIq2S> : SignsOfBlock<34>, IndexedEntries<uint64_t, kIq2SGrid> {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     // A byte for each four indices.
     const __m256i high = BothHalves(LoadBytes8(block + 66));
@@ -122,10 +119,6 @@ struct Opener<RowIq2S> {
     OpenIndices(block + 2, Twos(words(0)), opened->indices);
     OpenIndices(block + 18, Twos(words(4)), opened->indices + 16);
     opened->halves = HalvesOfNibbles(block + 74);
-  }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t* block, const Opened&) { return block + 34; }
-  static SLUICE_INLINE uint64_t Entry(const uint8_t*, const Opened& opened, int i) {
-    return EntryOf<uint64_t>(kIq2SGrid, opened.indices[i]);
   }
 
  private:
@@ -140,20 +133,19 @@ struct Opener<RowIq2S> {
 };
 
 template <>
-struct Opener<RowIq3Xxs> {
+struct Opener<RowIq3Xxs> : OpenedSigns {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     const __m256i words = LoadBytes32(block + 66);
-    OpenSignWords(words, opened);
+    StoreBytes32(SignsOfSevens<Avx2>(words), opened->signs);
     OpenScales(_mm256_srli_epi32(words, 28), opened);
   }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t*, const Opened& opened) { return opened.signs; }
-  static SLUICE_INLINE uint32_t HalfEntry(const uint8_t* block, const Opened&, int i) {
+  static SLUICE_INLINE uint32_t Entry(const uint8_t* block, const Opened&, int i) {
     return EntryOf<uint32_t>(kIq3XxsGrid, block[2 + i]);
   }
 };
 
 template <>
-struct Opener<RowIq3S> {
+struct Opener<RowIq3S> : SignsOfBlock<74>, IndexedEntries<uint32_t, kIq3SGrid> {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     // A byte for each eight indices.
     const __m256i high = BothHalves(LoadBytes8(block + 66));
@@ -168,14 +160,10 @@ struct Opener<RowIq3S> {
         _mm256_srlv_epi32(_mm256_set1_epi32(LoadDword(block + 106)), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
     OpenScales(_mm256_and_si256(nibbles, _mm256_set1_epi32(15)), opened);
   }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t* block, const Opened&) { return block + 74; }
-  static SLUICE_INLINE uint32_t HalfEntry(const uint8_t*, const Opened& opened, int i) {
-    return EntryOf<uint32_t>(kIq3SGrid, opened.indices[i]);
-  }
 };
 
 template <>
-struct Opener<RowIq1S> {
+struct Opener<RowIq1S> : OpenedSigns, IndexedEntries<uint64_t, kIq1Grid> {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     const __m128i words = LoadBytes16(block + 34);
     // A word for each four indices.
@@ -188,10 +176,6 @@ struct Opener<RowIq1S> {
     StoreBytes32(_mm256_or_si256(_mm256_srai_epi32(dwords, 31), _mm256_set1_epi8(1)), opened->signs);
     OpenScales(_mm256_and_si256(_mm256_srli_epi32(dwords, 12), _mm256_set1_epi32(7)), opened);
   }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t*, const Opened& opened) { return opened.signs; }
-  static SLUICE_INLINE uint64_t Entry(const uint8_t*, const Opened& opened, int i) {
-    return EntryOf<uint64_t>(kIq1Grid, opened.indices[i]);
-  }
 
  private:
   // Three bits of each word, the lowest first, as bits 8 to 10.
@@ -202,7 +186,7 @@ struct Opener<RowIq1S> {
 };
 
 template <>
-struct Opener<RowIq1M> {
+struct Opener<RowIq1M> : OpenedSigns, IndexedEntries<uint64_t, kIq1Grid> {
   static SLUICE_INLINE void Open(const uint8_t* block, Opened* opened) {
     // A nibble for each index: three bits of it, and the sign of its delta.
     const __m256i bytes = _mm256_cvtepu8_epi16(LoadBytes16(block + 32));
@@ -216,10 +200,6 @@ struct Opener<RowIq1M> {
     const __m128i words = LoadBytes8(block + 48);
     const __m256i top = _mm256_mullo_epi16(BothHalves(_mm_unpacklo_epi16(words, words)), Multiples());
     opened->halves = OddWords(_mm256_srli_epi16(top, 13));
-  }
-  static SLUICE_INLINE const uint8_t* Signs(const uint8_t*, const Opened& opened) { return opened.signs; }
-  static SLUICE_INLINE uint64_t Entry(const uint8_t*, const Opened& opened, int i) {
-    return EntryOf<uint64_t>(kIq1Grid, opened.indices[i]);
   }
 
  private:
@@ -238,19 +218,20 @@ struct SignedCodes {
 
 template <class Row>
 SLUICE_INLINE __m256i EntriesOf(const uint8_t* block, const Opened& opened, int b) {
-  if constexpr (requires { Opener<Row>::HalfEntry; }) {
-    const auto half = [&](int i) { return static_cast<int32_t>(Opener<Row>::HalfEntry(block, opened, 8 * b + i)); };
+  const auto entry = [&](int i) { return Opener<Row>::Entry(block, opened, i); };
+  if constexpr (sizeof(entry(0)) == 4) {
+    const auto half = [&](int i) { return static_cast<int32_t>(entry(8 * b + i)); };
     return _mm256_setr_epi32(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7));
   } else {
-    const auto entry = [&](int i) { return static_cast<int64_t>(Opener<Row>::Entry(block, opened, 4 * b + i)); };
-    return _mm256_setr_epi64x(entry(0), entry(1), entry(2), entry(3));
+    const auto whole = [&](int i) { return static_cast<int64_t>(entry(4 * b + i)); };
+    return _mm256_setr_epi64x(whole(0), whole(1), whole(2), whole(3));
   }
 }
 
 template <class Row>
 SLUICE_INLINE SignedCodes CodesOf(const uint8_t* block, const Opened& opened, int b) {
   const __m256i entries = EntriesOf<Row>(block, opened, b);
-  const __m256i of_eight = Avx2::EightOfEach(LoadDword(Opener<Row>::Signs(block, opened) + 4 * b));
+  const __m256i of_eight = Avx2::EightOfEach(DwordAt(Opener<Row>::Signs(block, opened) + 4 * b));
   if constexpr (!Row::kDelta) return {entries, _mm256_or_si256(Avx2::BytesOfBits(of_eight), _mm256_set1_epi8(1))};
   const __m256i eightfold = _mm256_and_si256(_mm256_slli_epi16(entries, 3), _mm256_set1_epi8(-8));
   const __m256i codes = _mm256_add_epi8(eightfold, of_eight);

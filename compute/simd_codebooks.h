@@ -181,6 +181,23 @@ struct RowIq1M : RowIq1 {
   }
 };
 
+// Seven sign bits in each byte; the eighth makes their number even.
+template <class V>
+SLUICE_INLINE typename V::Int WithEighthSign(typename V::Int sevens) {
+  alignas(16) static constexpr int8_t kParity[16] = {0,    -128, -128, 0,    -128, 0,    0,    -128,
+                                                     -128, 0,    0,    -128, 0,    -128, -128, 0};
+  const typename V::Int folded = V::Xor(sevens, V::template ShiftRight<4>(sevens));
+  return V::Or(sevens, V::LookupLow(V::TableOf(kParity, 0), folded));
+}
+// The low 28 bits of each lane, as four sign bytes.
+template <class V>
+SLUICE_INLINE typename V::Int SignsOfSevens(typename V::Int words) {
+  typename V::Int spread = V::Merge(V::Set1(0x7f), words, V::template ShiftLeft<1>(words));
+  spread = V::Merge(V::Set1(0x7fff), spread, V::template ShiftLeft<2>(words));
+  spread = V::Merge(V::Set1(0x7fffff), spread, V::template ShiftLeft<3>(words));
+  return WithEighthSign<V>(V::And(spread, V::Set1(0x7f7f7f7f)));
+}
+
 template <class V, class Row>
 SLUICE_INLINE typename V::Int UnitBits(const uint8_t* bytes, size_t stride) {
   if constexpr (Row::kBytes != RowIq1M::kBytes) return V::GatherDwords(bytes, stride);

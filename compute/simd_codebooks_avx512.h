@@ -68,21 +68,6 @@ SLUICE_INLINE void ApplyAllSigns(Lanes signs, Lanes* codes) {
   ApplySigns<kOffset, 3>(signs, codes + 6);
 }
 
-// Seven sign bits in each byte; the eighth makes their number even.
-SLUICE_INLINE Lanes WithEighthSign(Lanes sevens) {
-  alignas(16) static constexpr uint8_t kParity[16] = {0,    0x80, 0x80, 0,    0x80, 0,    0,    0x80,
-                                                      0x80, 0,    0,    0x80, 0,    0x80, 0x80, 0};
-  const __m512i folded = Bits(_mm512_xor_si512(sevens, _mm512_srli_epi32(sevens, 4)), 0x0f0f0f0f);
-  return _mm512_or_si512(sevens, Avx512::Lookup(reinterpret_cast<const int8_t*>(kParity), folded));
-}
-// The low 28 bits of each lane, as four sign bytes.
-SLUICE_INLINE Lanes SignsOfSevens(Lanes words) {
-  Lanes spread = Avx512::Merge(_mm512_set1_epi32(0x7f), words, _mm512_slli_epi32(words, 1));
-  spread = Avx512::Merge(_mm512_set1_epi32(0x7fff), spread, _mm512_slli_epi32(words, 2));
-  spread = Avx512::Merge(_mm512_set1_epi32(0x7fffff), spread, _mm512_slli_epi32(words, 3));
-  return WithEighthSign(Bits(spread, 0x7f7f7f7f));
-}
-
 SLUICE_INLINE Lanes OddScales(Lanes bytes) {
   return _mm512_or_si512(_mm512_add_epi8(bytes, bytes), _mm512_set1_epi8(1));
 }
@@ -151,7 +136,7 @@ struct GridIq2Xxs : GridFormat<RowIq2Xxs> {
     LookupEight(kIq2XxsGrid, ByteOf<1>(indices), codes + 2);
     LookupEight(kIq2XxsGrid, ByteOf<2>(indices), codes + 4);
     LookupEight(kIq2XxsGrid, ByteOf<3>(indices), codes + 6);
-    ApplyAllSigns<kOffset>(SignsOfSevens(common[2 * kPart + 1]), codes);
+    ApplyAllSigns<kOffset>(SignsOfSevens<Avx512>(common[2 * kPart + 1]), codes);
   }
 };
 
@@ -172,7 +157,7 @@ struct GridIq2Xs : GridFormat<RowIq2Xs> {
     LookupEight(kIq2XsGrid, Bits(_mm512_srli_epi32(second, 16), 511), codes + 6);
     const Lanes sevens =
         _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(first), Avx512::ShuffleBytes<-1, -1, 1, 3>(second));
-    ApplyAllSigns<kOffset>(WithEighthSign(Bits(_mm512_srli_epi32(sevens, 1), 0x7f7f7f7f)), codes);
+    ApplyAllSigns<kOffset>(WithEighthSign<Avx512>(Bits(_mm512_srli_epi32(sevens, 1), 0x7f7f7f7f)), codes);
   }
 };
 
@@ -229,7 +214,7 @@ struct GridIq3Xxs : GridFormat<RowIq3Xxs> {
       codes[4 * i + 2] = LookupFour(kIq3XxsGrid, ByteOf<2>(indices));
       codes[4 * i + 3] = LookupFour(kIq3XxsGrid, ByteOf<3>(indices));
     }
-    ApplyAllSigns<kOffset>(SignsOfSevens(common[16 + kPart]), codes);
+    ApplyAllSigns<kOffset>(SignsOfSevens<Avx512>(common[16 + kPart]), codes);
   }
 };
 
