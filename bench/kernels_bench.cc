@@ -88,6 +88,13 @@ class Rows {
       output_rows_.push_back(outputs_.data() + r * n_out);
     }
   }
+  // The product's first outputs, shared out.
+  void RunInChunks(const Kernel& kernel, TensorType type, int64_t chunks, ThreadPool* pool) const {
+    pool->ParallelFor(chunks,
+                      [&](int64_t chunk, int) { Run(kernel, type, chunk * kOutputsPerChunk, kOutputsPerChunk); });
+  }
+
+ private:
   // The product's outputs from `first` on.
   void Run(const Kernel& kernel, TensorType type, int64_t first, int64_t n_out) const {
     std::vector<float*> outputs = output_rows_;
@@ -103,7 +110,6 @@ class Rows {
     kernel.matmul(args);
   }
 
- private:
   AlignedBuffer buffer_;
   std::vector<float> outputs_;
   std::vector<const void*> activations_;
@@ -176,11 +182,7 @@ void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int 
   const int64_t chunks = static_cast<int64_t>(kMatrixBytes) / row_bytes / kOutputsPerChunk;
   const Rows rows(*set, set->For(type).format, 1, chunks * kOutputsPerChunk);
   ThreadPool pool(threads);
-  const auto product = [&] {
-    pool.ParallelFor(chunks, [&](int64_t chunk, int) {
-      rows.Run(set->For(type), type, chunk * kOutputsPerChunk, kOutputsPerChunk);
-    });
-  };
+  const auto product = [&] { rows.RunInChunks(set->For(type), type, chunks, &pool); };
   const double bytes = static_cast<double>(chunks * kOutputsPerChunk * row_bytes);
   InTurn(&state, "of_read").Run(bytes, product, static_cast<double>(kMatrixBytes), [&] { ReadMatrix(&pool); });
 }
@@ -192,11 +194,7 @@ void RunInt8Loops(ThreadPool* pool) {
 void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows, int threads) {
   const Rows rows(*set, set->For(type).format, n_rows, kExpertOutputs);
   ThreadPool pool(threads);
-  const auto product = [&] {
-    pool.ParallelFor(kExpertOutputs / kOutputsPerChunk, [&](int64_t chunk, int) {
-      rows.Run(set->For(type), type, chunk * kOutputsPerChunk, kOutputsPerChunk);
-    });
-  };
+  const auto product = [&] { rows.RunInChunks(set->For(type), type, kExpertOutputs / kOutputsPerChunk, &pool); };
   const double operations = 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows);
   const double limit_operations = Limits() == nullptr ? 0 : Int8OperationsPerRun() * threads;
   InTurn(&state, "of_int8").Run(operations, product, limit_operations, [&] { RunInt8Loops(&pool); });

@@ -248,13 +248,11 @@ int64_t BatchRunner::PromptRows() const {
   int64_t running = 0;
   LastRows last;
   for (const std::unique_ptr<Document>& document : active_) {
-    const int64_t tokens =
-        document->completion.max_tokens() - static_cast<int64_t>(document->completion.tokens().size());
     const bool runs = document->pending() == 1;
     running += runs;
     if (!runs) last.prompt_rows += document->pending();
     int64_t& longest = runs ? last.running_tokens : last.prompt_tokens;
-    longest = std::max(longest, tokens);
+    longest = std::max(longest, document->completion.tokens_left());
   }
   int64_t rows = balance_.RowsFor(running);
   const bool nothing_waits = next_ == nullptr || !admitting_;
@@ -266,8 +264,7 @@ int64_t BatchRunner::PromptRows() const {
 int64_t BatchRunner::NextRows() const {
   if (stopped()) return 0;
   const auto ends = [](const SweepComposer::Share& share) {
-    const Completion& completion = share.document->completion;
-    return share.wants_logits && static_cast<int64_t>(completion.tokens().size()) + 1 == completion.max_tokens();
+    return share.wants_logits && share.document->completion.tokens_left() == 1;
   };
   const int64_t ending =
       next_ == nullptr ? std::count_if(composer_.shares().begin(), composer_.shares().end(), ends) : 0;
@@ -383,8 +380,7 @@ BatchStatus BatchRunner::status() const {
   status.read_gbps = meter_.read_gbps();
   double answer_tokens = waiting_answer_tokens_, prompt_tokens = waiting_prompt_tokens_;
   for (const std::unique_ptr<Document>& document : active_) {
-    answer_tokens += static_cast<double>(document->completion.max_tokens()) -
-                     static_cast<double>(document->completion.tokens().size());
+    answer_tokens += static_cast<double>(document->completion.tokens_left());
     prompt_tokens += static_cast<double>(std::max<int64_t>(0, document->prompt_size() - document->computed));
   }
   status.eta_seconds = meter_.SecondsFor(TakenShare() * answer_tokens, prompt_tokens);

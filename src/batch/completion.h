@@ -44,6 +44,7 @@ class Completion {
   const BatchRequest& request() const { return request_; }
   int64_t prompt_tokens() const { return prompt_tokens_; }
   int64_t max_tokens() const { return max_tokens_; }
+  int64_t tokens_left() const { return max_tokens_ - static_cast<int64_t>(tokens_.size()); }
   uint64_t seed() const { return seed_; }
   // Every token taken in, an end token included: usage counts them.
   absl::Span<const ChosenToken> tokens() const { return tokens_; }
