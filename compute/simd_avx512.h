@@ -103,11 +103,18 @@ struct Avx512 {
       out[4 + i] = _mm512_shuffle_i32x4(mixed[i], mixed[4 + i], 0xdd);
     }
   }
+  // The mask of a gather. Given zeros to keep in masked lanes, a gather need not wait for what was in its register;
+  // a compiler that sees that no lane is masked leaves the zeros out (g++ 12; iq1 then takes up to 3 % longer).
+  static __mmask16 EveryLane() {
+    __mmask16 mask = 0xffff;
+    asm("" : "+r"(mask));
+    return mask;
+  }
   // The dword at `base` + lane * stride, which is below 2^27 (src/model/weight_layout).
   static Int GatherDwords(const uint8_t* base, size_t stride) {
     const Int lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const Int offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int32_t>(stride)));
-    return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, offsets, base, 1);
+    return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), EveryLane(), offsets, base, 1);
   }
 
   // From the low half of each lane.

@@ -28,10 +28,8 @@ SLUICE_INLINE Lanes ByteOf(Lanes a) {
   return Bits(_mm512_srli_epi32(a, 8 * kByte), 0xff);
 }
 
-// A gather keeps lanes that are masked out: without the zeros it would wait for
-// whatever was in its register.
 SLUICE_INLINE __m512i GatherEight(__m256i indices, const void* table) {
-  return _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), 0xff, indices, table, 8);
+  return _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), Avx512::EveryLane(), indices, table, 8);
 }
 
 // Entries of eight bytes as two dwords of codes.
@@ -47,7 +45,7 @@ SLUICE_INLINE void LookupEight(const Table& table, Lanes indices, Lanes* codes) 
 // Entries of four bytes.
 template <class Table>
 SLUICE_INLINE Lanes LookupFour(const Table& table, Lanes indices) {
-  return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, indices, &table, 4);
+  return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), Avx512::EveryLane(), indices, &table, 4);
 }
 
 // Magnitudes of group kGroup become signed, plus kOffset; its sign bits are byte kGroup.
