@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -354,6 +355,24 @@ TEST_CASE("slabs and rows in the other order are refused") {
     }
     CheckRefused(turned, name, "turned");
   }
+}
+
+TEST_CASE("a row of 128 MiB is refused: kernels could not reach over sixteen of them") {
+  constexpr uint64_t kRowBytes = uint64_t{1} << 27;
+  GgufBuilder builder;
+  builder.Text("general.architecture", "deepseek2");
+  builder.Info("token_embd.weight", {kRowBytes / 4, 1}, static_cast<uint32_t>(TensorType::kF32), 0);
+  const ScratchFiles folder({1});
+  builder.Write(folder.paths()[0]);
+  std::filesystem::resize_file(folder.paths()[0], builder.Build().size() + builder.alignment + kRowBytes);  // a hole
+  const ModelFiles files = OpenModel(folder.paths()[0]);
+  ModelConfig config = Hostile::Config();
+  config.embedding = kRowBytes / 4;
+  config.vocab = 1;
+  config.layers = 0;
+  const absl::Status status = LayOut(*FindModelFamily("deepseek2"), files, config).status();
+  CHECK(status.code() == absl::StatusCode::kUnimplemented);
+  CHECK_MESSAGE(status.message().find("rows of 134217728 bytes") != absl::string_view::npos, status);
 }
 
 TEST_CASE("slabs may be folded into the rows") {
