@@ -45,23 +45,26 @@ struct HighBits {
   __mmask64 masks[kMasks];
 };
 
-// The bytes of a plane of 128 << kMasks entries that four indices per lane choose.
+// Which indices have `number` in their high bits.
+template <int kMasks>
+SLUICE_INLINE __mmask64 WhereHighBitsAre(int number, const HighBits<kMasks>& high) {
+  __mmask64 where = ~__mmask64{0};
+  SLUICE_UNROLL
+  for (int bit = 0; bit < kMasks; ++bit) where &= (number >> bit & 1) != 0 ? high.masks[bit] : ~high.masks[bit];
+  return where;
+}
+
+// The bytes of a plane of 128 << kMasks entries that four indices per lane choose. Each look-up replaces the indices
+// that are for its part of the plane; blending what all of them found took one
+// row from memory 5 to 9 % longer (one thread).
 template <int kMasks>
 SLUICE_INLINE Lanes LookupPlane(const uint8_t* plane, Lanes indices, const HighBits<kMasks>& high) {
-  Lanes found[1 << kMasks];
   SLUICE_UNROLL
   for (int i = 0; i < 1 << kMasks; ++i) {
-    found[i] =
-        _mm512_permutex2var_epi8(_mm512_load_si512(plane + 128 * i), indices, _mm512_load_si512(plane + 128 * i + 64));
+    const Lanes first = _mm512_load_si512(plane + 128 * i), second = _mm512_load_si512(plane + 128 * i + 64);
+    indices = _mm512_mask2_permutex2var_epi8(first, indices, WhereHighBitsAre(i, high), second);
   }
-  SLUICE_UNROLL
-  for (int level = 0; level < kMasks; ++level) {
-    SLUICE_UNROLL
-    for (int i = 0; i < (1 << kMasks) >> (level + 1); ++i) {
-      found[i] = _mm512_mask_blend_epi8(high.masks[level], found[2 * i], found[2 * i + 1]);
-    }
-  }
-  return found[0];
+  return indices;
 }
 
 // The sign bytes of 7-bit numbers; what stands above them in a byte does not matter.
