@@ -157,7 +157,7 @@ struct Opener<RowIq3S> : SignsOfBlock<74>, IndexedEntries<uint32_t, kIq3SGrid> {
       OpenIndices(block + 2 + 16 * i, _mm256_and_si256(ninth, _mm256_set1_epi16(256)), opened->indices + 16 * i);
     }
     const __m256i nibbles =
-        _mm256_srlv_epi32(_mm256_set1_epi32(LoadDword(block + 106)), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+        _mm256_srlv_epi32(Avx2::Broadcast(block + 106), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
     OpenScales(_mm256_and_si256(nibbles, _mm256_set1_epi32(15)), opened);
   }
 };

@@ -39,7 +39,7 @@ SLUICE_INLINE Lanes LevelsOf(const Table& table, Lanes packed) {
   return _mm512_permutexvar_epi8(packed, _mm512_load_si512(table.bytes));
 }
 
-// Bit kBit of four indices, whose lower seven bits are in the bytes of a lane, and so on.
+// masks[i] is bit 7 + i of all indices, four of which have their lower seven bits in the bytes of a lane.
 template <int kMasks>
 struct HighBits {
   __mmask64 masks[kMasks];
@@ -55,8 +55,8 @@ SLUICE_INLINE __mmask64 WhereHighBitsAre(int number, const HighBits<kMasks>& hig
 }
 
 // The bytes of a plane of 128 << kMasks entries that four indices per lane choose. Each look-up replaces the indices
-// that are for its part of the plane; blending what all of them found took one
-// row from memory 5 to 9 % longer (one thread).
+// that are for its part of the plane; blending what all of them found took one row from memory 5 to 9 % longer (one
+// thread).
 template <int kMasks>
 SLUICE_INLINE Lanes LookupPlane(const uint8_t* plane, Lanes indices, const HighBits<kMasks>& high) {
   SLUICE_UNROLL

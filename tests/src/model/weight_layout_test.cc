@@ -363,9 +363,11 @@ TEST_CASE("a row of 128 MiB is refused: kernels could not reach over sixteen of 
   builder.Text("general.architecture", "deepseek2");
   builder.Info("token_embd.weight", {kRowBytes / 4, 1}, static_cast<uint32_t>(TensorType::kF32), 0);
   const ScratchFiles folder({1});
-  builder.Write(folder.paths()[0]);
-  std::filesystem::resize_file(folder.paths()[0], builder.Build().size() + builder.alignment + kRowBytes);  // a hole
-  const ModelFiles files = OpenModel(folder.paths()[0]);
+  const std::string path = folder.paths()[0];
+  builder.Write(path);
+  // The row is a hole.
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) + builder.alignment + kRowBytes);
+  const ModelFiles files = OpenModel(path);
   ModelConfig config = Hostile::Config();
   config.embedding = kRowBytes / 4;
   config.vocab = 1;
