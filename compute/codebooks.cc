@@ -61,6 +61,25 @@ constexpr std::array<uint32_t, kSize> Halves(const uint16_t (&packed)[kSize]) {
   return entries;
 }
 
+template <size_t kSize>
+constexpr std::array<uint8_t, 2 * kSize> NibblesOfPairs(const uint16_t (&packed)[kSize]) {
+  std::array<uint8_t, 2 * kSize> planes{};
+  const auto nibbles = [](unsigned pair) { return static_cast<uint8_t>(0x88 | (pair & 7) | (pair >> 3 & 7) << 4); };
+  for (size_t i = 0; i < kSize; ++i) {
+    planes[i] = nibbles(packed[i]);
+    planes[kSize + i] = nibbles(packed[i] >> 6u);
+  }
+  return planes;
+}
+template <size_t kSize>
+constexpr std::array<uint32_t, kSize> Nibbles(const uint16_t (&packed)[kSize]) {
+  std::array<uint32_t, kSize> entries{};
+  for (size_t i = 0; i < kSize; ++i) {
+    for (unsigned e = 0; e < 8; ++e) entries[i] |= (packed[i] >> (2 * e) & 3u) << (8 * (e % 4) + e / 4 * 4);
+  }
+  return entries;
+}
+
 // clang-format off
 constexpr uint16_t kIq1Packed[2048] = {
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0015, 0x0020, 0x0022, 0x0028, 0x002a, 0x0045, 0x0051, 0x0054,
@@ -410,11 +429,14 @@ alignas(64) constinit const std::array<uint64_t, 1024> kIq2SGrid = Widen<uint64_
 alignas(64) constinit const std::array<uint32_t, 256> kIq3XxsGrid = Widen<uint32_t, 3>(kIq3XxsPacked, kIq3XxsLevels);
 alignas(64) constinit const std::array<uint32_t, 512> kIq3SGrid = Widen<uint32_t, 3>(kIq3SPacked, kIq3SLevels);
 alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq2XxsPlanes = PlanesOfFours(kIq2XxsPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq2XsPlanes = PlanesOfFours(kIq2XsPacked);
 alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq3XxsPlanes = PlanesOfPairs(kIq3XxsPacked);
 alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOfPairs(kIq3SPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = NibblesOfPairs(kIq3SPacked);
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
 alignas(64) constinit const std::array<uint32_t, 2048> kIq1Halves = Halves(kIq1Packed);
+alignas(64) constinit const std::array<uint32_t, 2048> kIq1Nibbles = Nibbles(kIq1Packed);
 alignas(64) constinit const std::array<uint8_t, 128> kSigns7Bit = EvenSigns();
 
 alignas(16) constinit const std::array<int8_t, 16> kIq4NlValues = {-127, -104, -83, -65, -49, -35, -22, -10,

@@ -29,13 +29,19 @@ inline constexpr int8_t kIq3SLevels[] = {1, 3, 5, 7, 9, 11, 13, 15};
 // entry, then the second. Of iq2 a half is four levels of two bits, the first one in
 // the lowest bits; of iq3 two levels of three bits, the second one in the lowest.
 extern const std::array<uint8_t, 2 * 256> kIq2XxsPlanes;
+extern const std::array<uint8_t, 2 * 512> kIq2XsPlanes;
 extern const std::array<uint8_t, 2 * 256> kIq3XxsPlanes;
 extern const std::array<uint8_t, 2 * 512> kIq3SPlanes;
+// The first level of each half in the lower nibble, bit 3 set in both: ones' complement makes it that of the other
+// sign.
+extern const std::array<uint8_t, 2 * 512> kIq3SNibbles;
 // For gathers: bytes 0 and 1 of a dword are the first half of a packed entry, bytes 2
 // and 3 the second.
 extern const std::array<uint32_t, 512> kIq2XsHalves;
 extern const std::array<uint32_t, 1024> kIq2SHalves;
 extern const std::array<uint32_t, 2048> kIq1Halves;
+// A level in each nibble, of elements 0, 4, 1, 5 ... from the lowest on.
+extern const std::array<uint32_t, 2048> kIq1Nibbles;
 
 // A 7-bit sign number to its sign byte: bit j set means element j is negative.
 extern const std::array<uint8_t, 128> kSigns7Bit;

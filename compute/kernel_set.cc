@@ -53,7 +53,7 @@ bool CpuHasAvx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma") && CpuHasF16c();
 }
-bool CpuHasVbmi() { return __builtin_cpu_supports("avx512vbmi"); }
+bool CpuHasVbmi() { return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni"); }
 #endif
 
 // In place: the views point into the object.

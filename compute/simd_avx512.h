@@ -49,6 +49,10 @@ struct Avx512 {
     return _mm512_srli_epi32(a, kBits);
   }
   template <int kBits>
+  static Int ShiftRightSigned(Int a) {
+    return _mm512_srai_epi32(a, kBits);
+  }
+  template <int kBits>
   static Int WordsShiftRightSigned(Int a) {
     return _mm512_srai_epi16(a, kBits);
   }
@@ -59,8 +63,12 @@ struct Avx512 {
   // Byte i of each dword of the result is byte k_i of that dword; -1 gives 0.
   template <int k0, int k1, int k2, int k3>
   static Int ShuffleBytes(Int a) {
+    return _mm512_shuffle_epi8(a, OrderOf<k0, k1, k2, k3>());
+  }
+  template <int k0, int k1, int k2, int k3>
+  static Int OrderOf() {
     const Int in_lane = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
-    return _mm512_shuffle_epi8(a, _mm512_add_epi8(in_lane, _mm512_set1_epi32(PackBytes(k0, k1, k2, k3))));
+    return _mm512_add_epi8(in_lane, _mm512_set1_epi32(PackBytes(k0, k1, k2, k3)));
   }
   // A table of sixteen bytes, `added` put on each, for the look-ups below.
   static Int TableOf(const int8_t* entries, int8_t added) {
@@ -77,6 +85,8 @@ struct Avx512 {
     const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), indices);
   }
+  // The sums of two products each of unsigned and signed bytes; they must fit int16.
+  static Int MaddBytes(Int a, Int b) { return _mm512_maddubs_epi16(a, b); }
   // total + the two products of int16 in each lane.
   static Int MaddPairs(Int total, Int a, Int b) { return _mm512_dpwssd_epi32(total, a, b); }
 
@@ -110,12 +120,26 @@ struct Avx512 {
     asm("" : "+r"(mask));
     return mask;
   }
+  // Sums of groups of kDwords dwords of activations, times `factor`; group_sums are those of 16, as many as fit a
+  // block.
+  template <int kDwords>
+  static void SetStarts(const int16_t* group_sums, int factor, int32_t* starts) {
+    const __m256i sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(group_sums));
+    if constexpr (kDwords == 8) {
+      const __m256i wide = _mm256_madd_epi16(sums, _mm256_set1_epi16(static_cast<int16_t>(factor)));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(starts), wide);
+    } else {
+      _mm512_store_si512(starts, _mm512_madd_epi16(_mm512_cvtepu16_epi32(sums), _mm512_set1_epi32(factor)));
+    }
+  }
   // The dword at `base` + lane * stride, which is below 2^27 (src/model/weight_layout).
   static Int GatherDwords(const uint8_t* base, size_t stride) {
     const Int lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const Int offsets = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int32_t>(stride)));
     return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), EveryLane(), offsets, base, 1);
   }
+  // The halves there; two bytes behind each one are readable.
+  static Float GatherHalves(const uint8_t* base, size_t stride) { return HalfToFloat(GatherDwords(base, stride)); }
 
   // From the low half of each lane.
   static Float HalfToFloat(Int a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
@@ -162,7 +186,9 @@ struct Avx512Products {
   using Int = __m512i;
   // Sixteen products that fit int16 allow one instruction to scale and add.
   static constexpr bool kFitsWord = kMaxCode * 127 * 16 <= 32767;
-  static constexpr int StepDwords(int group_dwords) { return kFitsWord ? 4 : group_dwords; }
+  static constexpr int StepDwords(int group_dwords) {
+    return kFitsWord && kMaxCode * 127 * 4 * group_dwords > 32767 ? 4 : group_dwords;
+  }
 
   static Int Dot(Int sum, Int codes, Int values) { return _mm512_dpbusd_epi32(sum, codes, values); }
   static Int AddPlain(Int total, Int sum) { return _mm512_add_epi32(total, sum); }

@@ -66,6 +66,12 @@ SLUICE_INLINE void ApplyAllSigns(Lanes signs, Lanes* codes) {
   ApplySigns<kOffset, 3>(signs, codes + 6);
 }
 
+// The odd scale of the four bits of each lane from kBit on.
+template <int kBit>
+SLUICE_INLINE Lanes OddScaleAt(Lanes lanes) {
+  const Lanes doubled = kBit == 0 ? _mm512_add_epi32(lanes, lanes) : _mm512_srli_epi32(lanes, kBit == 0 ? 0 : kBit - 1);
+  return _mm512_or_si512(Bits(doubled, 0x1e), _mm512_set1_epi32(1));
+}
 SLUICE_INLINE Lanes OddScales(Lanes bytes) {
   return _mm512_or_si512(_mm512_add_epi8(bytes, bytes), _mm512_set1_epi8(1));
 }
@@ -76,23 +82,22 @@ SLUICE_INLINE Lanes NibblesOf(Lanes bytes) {
   return Bits(Avx512::Merge(_mm512_set1_epi32(0x00ff00ff), twice, _mm512_srli_epi32(twice, 4)), 0x0f0f0f0f);
 }
 
-using Header = Header256<Avx512>;
-
 // Of a sub-block of 32.
-SLUICE_INLINE void SetWideScale(Lanes scale, int b, Header* header) {
+template <class V>
+SLUICE_INLINE void SetWideScale(Lanes scale, int b, Header256<V>* header) {
   header->scales[b] = scale;
   header->sum_pairs[b] = _mm512_or_si512(scale, _mm512_slli_epi32(scale, 16));
 }
 // Four sub-blocks of 16, a byte each.
-template <class F>
-SLUICE_INLINE void SetNarrowScales(Lanes bytes, int first, Header* header) {
+template <class F, class V>
+SLUICE_INLINE void SetNarrowScales(Lanes bytes, int first, Header256<V>* header) {
   SetScales<Avx512, F>(bytes, header->scales + first);
   SetPairs<Avx512>(bytes, header->sum_pairs + first / 2);
 }
-// Sixteen nibbles, eight bytes from `bytes` on.
-template <class F>
-SLUICE_INLINE void SetNibbleScales(const uint8_t* bytes, size_t stride, Header* header) {
-  const Lanes low = Avx512::GatherDwords(bytes, stride), high = Avx512::GatherDwords(bytes + 4, stride);
+// Sixteen nibbles, eight bytes from the one at `field` on.
+template <class F, class V>
+SLUICE_INLINE void SetNibbleScales(const uint8_t* field, size_t stride, Header256<V>* header) {
+  const Lanes low = V::GatherDwords(field, stride), high = V::GatherDwords(FieldAt<V>(field, 4), stride);
   SetNarrowScales<F>(OddScales(NibblesOf<0>(low)), 0, header);
   SetNarrowScales<F>(OddScales(NibblesOf<2>(low)), 4, header);
   SetNarrowScales<F>(OddScales(NibblesOf<0>(high)), 8, header);
@@ -107,24 +112,27 @@ struct GridFormat : KQuantFormat {
   static constexpr int kMaxCode = 2 * Row::kMagnitude;
   static constexpr int kGroupDwords = Row::kGroupDwords;
   static constexpr int kParts = 8;  // sub-blocks of 32
+  static constexpr bool kStarts = true;
 
  protected:
-  static SLUICE_INLINE void SetUnit(Lanes halves, Header* header) {
-    header->unit = _mm512_mul_ps(Avx512::HalfToFloat(halves), _mm512_set1_ps(Row::kUnitFactor));
+  template <class V>
+  static SLUICE_INLINE void SetUnit(__m512 halves, Header256<V>* header) {
+    header->unit = _mm512_mul_ps(halves, _mm512_set1_ps(Row::kUnitFactor));
   }
-  static SLUICE_INLINE void SetUnitAt(const uint8_t* bytes, size_t stride, Header* header) {
-    SetUnit(Avx512::GatherDwords(bytes, stride), header);
+  template <class V>
+  static SLUICE_INLINE void SetUnitAt(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    SetUnit(V::GatherHalves(bytes, stride), header);
   }
 };
 
 struct GridIq2Xxs : GridFormat<RowIq2Xxs> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes + 2, stride, header->common);
-    V::Transpose32(bytes + 34, stride, header->common + 8);
-    SetUnitAt(bytes, stride, header);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    SetUnitAt<V>(bytes, stride, header);
     for (int b = 0; b < 8; ++b) {
-      SetWideScale(Bits(OddScales(_mm512_srli_epi32(header->common[2 * b + 1], 28)), 0xff), b, header);
+      SetWideScale(OddScaleAt<28>(header->common[2 * b + 1]), b, header);
     }
   }
   template <class V, int kPart>
@@ -140,11 +148,11 @@ struct GridIq2Xxs : GridFormat<RowIq2Xxs> {
 
 struct GridIq2Xs : GridFormat<RowIq2Xs> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes + 2, stride, header->common);
-    V::Transpose32(bytes + 34, stride, header->common + 8);
-    SetUnitAt(bytes, stride, header);
-    SetNibbleScales<GridIq2Xs>(bytes + 66, stride, header);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    SetUnitAt<V>(bytes, stride, header);
+    SetNibbleScales<GridIq2Xs, V>(FieldAt<V>(bytes, 66), stride, header);
   }
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
@@ -161,13 +169,13 @@ struct GridIq2Xs : GridFormat<RowIq2Xs> {
 
 struct GridIq2S : GridFormat<RowIq2S> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes + 2, stride, header->common);
-    V::Transpose32(bytes + 34, stride, header->common + 8);
-    header->common[16] = V::GatherDwords(bytes + 66, stride);
-    header->common[17] = V::GatherDwords(bytes + 70, stride);
-    SetUnitAt(bytes, stride, header);
-    SetNibbleScales<GridIq2S>(bytes + 74, stride, header);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    header->common[16] = V::GatherDwords(FieldAt<V>(bytes, 66), stride);
+    header->common[17] = V::GatherDwords(FieldAt<V>(bytes, 70), stride);
+    SetUnitAt<V>(bytes, stride, header);
+    SetNibbleScales<GridIq2S, V>(FieldAt<V>(bytes, 74), stride, header);
   }
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
@@ -193,13 +201,13 @@ struct GridIq2S : GridFormat<RowIq2S> {
 
 struct GridIq3Xxs : GridFormat<RowIq3Xxs> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes + 2, stride, header->common);
-    V::Transpose32(bytes + 34, stride, header->common + 8);
-    V::Transpose32(bytes + 66, stride, header->common + 16);
-    SetUnitAt(bytes, stride, header);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    V::Transpose32(FieldAt<V>(bytes, 66), stride, header->common + 16);
+    SetUnitAt<V>(bytes, stride, header);
     for (int b = 0; b < 8; ++b) {
-      SetWideScale(Bits(OddScales(_mm512_srli_epi32(header->common[16 + b], 28)), 0xff), b, header);
+      SetWideScale(OddScaleAt<28>(header->common[16 + b]), b, header);
     }
   }
   template <class V, int kPart>
@@ -218,18 +226,22 @@ struct GridIq3Xxs : GridFormat<RowIq3Xxs> {
 
 struct GridIq3S : GridFormat<RowIq3S> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes + 2, stride, header->common);
-    V::Transpose32(bytes + 34, stride, header->common + 8);
-    V::Transpose32(bytes + 74, stride, header->common + 16);
-    header->common[24] = V::GatherDwords(bytes + 66, stride);
-    header->common[25] = V::GatherDwords(bytes + 70, stride);
-    SetUnitAt(bytes, stride, header);
-    const Lanes nibbles = V::GatherDwords(bytes + 106, stride);
-    for (int b = 0; b < 8; ++b) {
-      const Lanes nibble = Bits(_mm512_srlv_epi32(nibbles, _mm512_set1_epi32(4 * b)), 0x0f);
-      SetWideScale(Bits(OddScales(nibble), 0xff), b, header);
-    }
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    V::Transpose32(FieldAt<V>(bytes, 74), stride, header->common + 16);
+    header->common[24] = V::GatherDwords(FieldAt<V>(bytes, 66), stride);
+    header->common[25] = V::GatherDwords(FieldAt<V>(bytes, 70), stride);
+    SetUnitAt<V>(bytes, stride, header);
+    const Lanes nibbles = V::GatherDwords(FieldAt<V>(bytes, 106), stride);
+    SetWideScale(OddScaleAt<0>(nibbles), 0, header);
+    SetWideScale(OddScaleAt<4>(nibbles), 1, header);
+    SetWideScale(OddScaleAt<8>(nibbles), 2, header);
+    SetWideScale(OddScaleAt<12>(nibbles), 3, header);
+    SetWideScale(OddScaleAt<16>(nibbles), 4, header);
+    SetWideScale(OddScaleAt<20>(nibbles), 5, header);
+    SetWideScale(OddScaleAt<24>(nibbles), 6, header);
+    SetWideScale(OddScaleAt<28>(nibbles), 7, header);
   }
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
@@ -267,10 +279,10 @@ SLUICE_INLINE Lanes DeltaOf(Lanes words) {
 
 struct GridIq1S : GridFormat<RowIq1S> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes + 2, stride, header->common);
-    V::Transpose16(bytes + 34, stride, header->common + 8);
-    SetUnitAt(bytes, stride, header);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose16(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    SetUnitAt<V>(bytes, stride, header);
     for (int b = 0; b < 8; b += 2) {
       const Lanes words = header->common[8 + b / 2];
       SetWideScale(Bits(OddScales(Bits(_mm512_srli_epi32(words, 12), 7)), 0xff), b, header);
@@ -304,11 +316,12 @@ struct GridIq1S : GridFormat<RowIq1S> {
 
 struct GridIq1M : GridFormat<RowIq1M> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header* header) {
-    V::Transpose32(bytes, stride, header->common);
-    V::Transpose16(bytes + 32, stride, header->common + 8);
-    SetUnit(UnitBits<Avx512, RowIq1M>(bytes, stride), header);
-    const Lanes low = V::GatherDwords(bytes + 48, stride), high = V::GatherDwords(bytes + 52, stride);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 0), stride, header->common);
+    V::Transpose16(FieldAt<V>(bytes, 32), stride, header->common + 8);
+    SetUnit(V::HalfToFloat(UnitBits<V, RowIq1M>(bytes, stride)), header);
+    const Lanes low = V::GatherDwords(FieldAt<V>(bytes, 48), stride),
+                high = V::GatherDwords(FieldAt<V>(bytes, 52), stride);
     SetNarrowScales<GridIq1M>(Threes(low), 0, header);
     SetNarrowScales<GridIq1M>(Threes(_mm512_srli_epi32(low, 16)), 4, header);
     SetNarrowScales<GridIq1M>(Threes(high), 8, header);

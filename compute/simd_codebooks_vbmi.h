@@ -39,42 +39,58 @@ SLUICE_INLINE Lanes LevelsOf(const Table& table, Lanes packed) {
   return _mm512_permutexvar_epi8(packed, _mm512_load_si512(table.bytes));
 }
 
-// masks[i] is bit 7 + i of all indices, four of which have their lower seven bits in the bytes of a lane.
+// masks[i] is bit 6 + i of all indices, four of which have their lower eight bits in the bytes of a lane.
 template <int kMasks>
 struct HighBits {
   __mmask64 masks[kMasks];
 };
 
-// Which indices have `number` in their high bits.
-template <int kMasks>
-SLUICE_INLINE __mmask64 WhereHighBitsAre(int number, const HighBits<kMasks>& high) {
-  __mmask64 where = ~__mmask64{0};
-  SLUICE_UNROLL
-  for (int bit = 0; bit < kMasks; ++bit) where &= (number >> bit & 1) != 0 ? high.masks[bit] : ~high.masks[bit];
-  return where;
+SLUICE_INLINE HighBits<2> HighBitsOf(Lanes indices) {
+  return {{_mm512_test_epi8_mask(indices, _mm512_set1_epi8(0x40)), _mm512_movepi8_mask(indices)}};
+}
+SLUICE_INLINE HighBits<3> HighBitsOf(Lanes indices, __mmask64 ninth) {
+  const HighBits<2> low = HighBitsOf(indices);
+  return {{low.masks[0], low.masks[1], ninth}};
 }
 
-// The bytes of a plane of 128 << kMasks entries that four indices per lane choose. Each look-up replaces the indices
-// that are for its part of the plane; blending what all of them found took one row from memory 5 to 9 % longer (one
-// thread).
+// The bytes of a plane of 64 << kMasks entries that four indices per lane choose. Part i of the plane replaces what
+// indices with all the high bits of i found before, so the last one that does is the right one. Parts of 128 entries
+// (vpermi2b, three operations of the vector ports instead of two) took iq2_xxs 4 % longer.
 template <int kMasks>
 SLUICE_INLINE Lanes LookupPlane(const uint8_t* plane, Lanes indices, const HighBits<kMasks>& high) {
-  SLUICE_UNROLL
-  for (int i = 0; i < 1 << kMasks; ++i) {
-    const Lanes first = _mm512_load_si512(plane + 128 * i), second = _mm512_load_si512(plane + 128 * i + 64);
-    indices = _mm512_mask2_permutex2var_epi8(first, indices, WhereHighBitsAre(i, high), second);
+  if constexpr (kMasks == 3) {
+    const HighBits<2> rest = {{high.masks[0], high.masks[1]}};
+    return _mm512_mask_blend_epi8(high.masks[2], LookupPlane(plane, indices, rest),
+                                  LookupPlane(plane + 256, indices, rest));
+  } else {
+    const auto part = [plane](int i) { return _mm512_load_si512(plane + 64 * i); };
+    const Lanes found = _mm512_permutexvar_epi8(indices, part(0));
+    const Lanes sixth = _mm512_mask_permutexvar_epi8(found, high.masks[0], indices, part(1));
+    const Lanes seventh = _mm512_mask_permutexvar_epi8(sixth, high.masks[1], indices, part(2));
+    return _mm512_mask_permutexvar_epi8(seventh, high.masks[0] & high.masks[1], indices, part(3));
   }
-  return indices;
 }
 
-// The sign bytes of 7-bit numbers; what stands above them in a byte does not matter.
-SLUICE_INLINE Lanes SignsOfNumbers(Lanes numbers) {
-  const uint8_t* table = reinterpret_cast<const uint8_t*>(&kSigns7Bit);
-  return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), numbers, _mm512_loadu_si512(table + 64));
+// A matrix over bits for vgf2p8affineqb: bit i of each byte becomes the parity of its bits in masks[i].
+constexpr int64_t BitMatrix(const uint8_t (&masks)[8]) {
+  uint64_t matrix = 0;
+  for (int i = 0; i < 8; ++i) matrix |= static_cast<uint64_t>(masks[i]) << (8 * (7 - i));
+  return static_cast<int64_t>(matrix);
 }
-// Of four such numbers side by side in each lane.
-SLUICE_INLINE Lanes SignsOfSides(Lanes words) {
-  return SignsOfNumbers(_mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), words));
+SLUICE_INLINE Lanes MapBits(Lanes bytes, int64_t matrix) {
+  return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(matrix), 0);
+}
+
+// Seven sign bits in each byte from bit kFirst on. The signs of elements kElement and kElement + 1 come to bits 4 and
+// 5; the eighth makes the number of negative ones even.
+template <int kFirst, int kElement>
+SLUICE_INLINE Lanes TwoSigns(Lanes sevens) {
+  constexpr uint8_t kSecond = kElement == 6 ? 0x7f : 2 << kElement;
+  return MapBits(sevens, BitMatrix({0, 0, 0, 0, 1 << (kFirst + kElement), kSecond << kFirst, 0, 0}));
+}
+// Four 7-bit numbers side by side in each lane, into its bytes; what stands above them there is undefined.
+SLUICE_INLINE Lanes SidesToBytes(Lanes words) {
+  return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), words);
 }
 
 // Rearranges 256 activations within each 64.
@@ -99,8 +115,20 @@ SLUICE_INLINE void DecodeIq2(Lanes packed, Lanes signs, Lanes* codes) {
   codes[1] = LevelsOf(kOdd, both);
 }
 
-// Entries of eight elements of two bits, from planes.
-struct BytesIq2Xxs : GridIq2Xxs {
+// Four entries of eight elements; their signs from bit kFirst of `sevens` on.
+template <int kOffset, int kFirst, class Planes, int kMasks>
+SLUICE_INLINE void DecodePlanes(const Planes& planes, Lanes indices, const HighBits<kMasks>& high, Lanes sevens,
+                                Lanes* codes) {
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(&planes);
+  const Lanes first = LookupPlane(bytes, indices, high), second = LookupPlane(bytes + (64 << kMasks), indices, high);
+  DecodeIq2<kOffset>(first, TwoSigns<kFirst, 0>(sevens), codes);
+  DecodeIq2<kOffset>(_mm512_srli_epi16(first, 4), TwoSigns<kFirst, 2>(sevens), codes + 2);
+  DecodeIq2<kOffset>(second, TwoSigns<kFirst, 4>(sevens), codes + 4);
+  DecodeIq2<kOffset>(_mm512_srli_epi16(second, 4), TwoSigns<kFirst, 6>(sevens), codes + 6);
+}
+
+// A dword of codes has one element of four entries of eight.
+struct EightsArranged {
   static constexpr bool kArranged = true;
   static SLUICE_INLINE void Arrange(const int8_t* from, int8_t* to) {
     alignas(64) static constexpr uint8_t kOrder[64] = {0,  8,  16, 24, 1,  9,  17, 25, 2,  10, 18, 26, 3,  11, 19, 27,
@@ -109,17 +137,14 @@ struct BytesIq2Xxs : GridIq2Xxs {
                                                        36, 44, 52, 60, 37, 45, 53, 61, 38, 46, 54, 62, 39, 47, 55, 63};
     ArrangeValues(from, kOrder, to);
   }
+};
+
+struct BytesIq2Xxs : GridIq2Xxs, EightsArranged {
+  using EightsArranged::kArranged;
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes indices = common[2 * kPart];
-    const Lanes signs = SignsOfSides(common[2 * kPart + 1]);
-    const HighBits<1> high = {{_mm512_movepi8_mask(indices)}};
-    const uint8_t* planes = reinterpret_cast<const uint8_t*>(&kIq2XxsPlanes);
-    const Lanes first = LookupPlane(planes, indices, high), second = LookupPlane(planes + 256, indices, high);
-    DecodeIq2<kOffset>(first, _mm512_slli_epi16(signs, 4), codes);
-    DecodeIq2<kOffset>(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(signs, 2), codes + 2);
-    DecodeIq2<kOffset>(second, signs, codes + 4);
-    DecodeIq2<kOffset>(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(signs, 2), codes + 6);
+    const Lanes indices = common[2 * kPart], sevens = SidesToBytes(common[2 * kPart + 1]);
+    DecodePlanes<kOffset, 0>(kIq2XxsPlanes, indices, HighBitsOf(indices), sevens, codes);
   }
 };
 
@@ -171,8 +196,57 @@ struct BytesIq2Xs : GridIq2Xs, PairsIq2<RowIq2Xs::kMagnitude> {
                               Bits(_mm512_srli_epi32(high, 16), 511)};
     const Lanes sevens =
         _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(low), Avx512::ShuffleBytes<-1, -1, 1, 3>(high));
-    DecodeFour(kIq2XsHalves, indices, SignsOfNumbers(_mm512_srli_epi16(sevens, 1)), codes);
+    const Lanes signs = MapBits(sevens, BitMatrix({0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xfe}));
+    DecodeFour(kIq2XsHalves, indices, signs, codes);
   }
+};
+
+// One row of iq2_xs: neighbouring codes of a dword share a sub-scale, not all four. To bring two bytes of each plane
+// together instead, as BytesIq2Xs has them, would be nine operations in 67.
+struct RowIq2XsPlanes : GridIq2Xs, EightsArranged {
+  using EightsArranged::kArranged;
+  static constexpr bool kStarts = false;
+  static constexpr bool kPairScales = true;
+
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    SetUnitAt<V>(bytes, stride, header);
+    SetPairs(V::GatherDwords(FieldAt<V>(bytes, 66), stride), header->sum_pairs);
+    SetPairs(V::GatherDwords(FieldAt<V>(bytes, 70), stride), header->sum_pairs + 4);
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    // The low and the high bytes of four words.
+    const Lanes low = BytesOfWords<0>(common + 2 * kPart), high = BytesOfWords<1>(common + 2 * kPart);
+    const __mmask64 ninth = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
+    DecodePlanes<kOffset, 1>(kIq2XsPlanes, low, HighBitsOf(low, ninth), high, codes);
+  }
+
+ private:
+  // The two nibbles of each byte as odd scales in the words of a lane.
+  static SLUICE_INLINE void SetPairs(Lanes nibbles, Lanes* pairs) {
+    pairs[0] = PairOf(_mm512_set1_epi64(0x0023001f0003003f), nibbles);
+    pairs[1] = PairOf(_mm512_set1_epi64(0x002b0027000b0007), nibbles);
+    pairs[2] = PairOf(_mm512_set1_epi64(0x0033002f0013000f), nibbles);
+    pairs[3] = PairOf(_mm512_set1_epi64(0x003b0037001b0017), nibbles);
+  }
+  // Each word's lower byte is taken from a bit before its nibble on, which doubles it.
+  static SLUICE_INLINE Lanes PairOf(__m512i from, Lanes nibbles) {
+    const Lanes doubled = _mm512_multishift_epi64_epi8(from, nibbles);
+    return _mm512_or_si512(_mm512_and_si512(doubled, _mm512_set1_epi32(0x001e001e)), _mm512_set1_epi32(0x00010001));
+  }
+  template <int kByte>
+  static SLUICE_INLINE Lanes BytesOfWords(const Lanes* words) {
+    const Lanes first = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(words[0]);
+    const Lanes order = Avx512::OrderOf<-1, -1, kByte, 2 + kByte>();
+    return _mm512_mask_shuffle_epi8(first, 0xcccccccccccccccc, words[1], order);
+  }
+};
+template <>
+struct OneRowFormat<BytesIq2Xs> {
+  using Type = RowIq2XsPlanes;
 };
 
 struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
@@ -197,46 +271,49 @@ struct FoursArranged {
   }
 
  protected:
-  // Four entries of every lane; their signs are the nibbles of half kHalf of `signs`.
+  // Of every nibble of sign bits 0 to 3: bits 0, 2, 1, 3. The last one of the byte is the parity of `eighth`.
+  static SLUICE_INLINE Lanes MixSigns(Lanes signs, uint8_t eighth) {
+    return MapBits(signs, BitMatrix({0x01, 0x04, 0x02, 0x08, 0x10, 0x40, 0x20, eighth}));
+  }
+  // Four entries of every lane; their signs are the nibbles of half kHalf of `mixed`.
   template <int kHalf, int kOffset, const auto& kLevels, int kMasks>
-  static SLUICE_INLINE void DecodeFours(const void* planes, Lanes indices, const HighBits<kMasks>& high, Lanes signs,
+  static SLUICE_INLINE void DecodeFours(const void* planes, Lanes indices, const HighBits<kMasks>& high, Lanes mixed,
                                         Lanes* codes) {
-    static constexpr LevelTable<3, 3, 0, kOffset> kFirst(kLevels);
-    static constexpr LevelTable<3, 0, 5, kOffset> kSecond(kLevels);
+    // Bits 1 and 2 stand beside levels in bits 3 to 5, bits 3 and 4 beside levels in bits 0 to 2.
+    static constexpr LevelTable<3, 3, 1, kOffset> kFirst(kLevels);
+    static constexpr LevelTable<3, 0, 3, kOffset> kSecond(kLevels);
     static constexpr LevelTable<3, 3, 2, kOffset> kThird(kLevels);
-    static constexpr LevelTable<3, 0, 3, kOffset> kFourth(kLevels);
-    // Each nibble in the lower half of a byte, and in the upper half.
-    const Lanes lower = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2c2824200c080400 + kHalfFrom<kHalf>), signs);
-    const Lanes upper = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2824201c0804003c + kHalfFrom<kHalf>), signs);
+    static constexpr LevelTable<3, 0, 4, kOffset> kFourth(kLevels);
+    const Lanes signs = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kNibblesFrom<kHalf>), mixed);
     const Lanes low_level = _mm512_set1_epi8(0x07), high_level = _mm512_set1_epi8(0x38);
     const uint8_t* bytes = static_cast<const uint8_t*>(planes);
     const Lanes first = LookupPlane(bytes, indices, high);
-    const Lanes second = LookupPlane(bytes + (128 << kMasks), indices, high);
-    codes[0] = LevelsOf(kFirst, Avx512::Merge(high_level, first, lower));
-    codes[1] = LevelsOf(kSecond, Avx512::Merge(low_level, first, upper));
-    codes[2] = LevelsOf(kThird, Avx512::Merge(high_level, second, lower));
-    codes[3] = LevelsOf(kFourth, Avx512::Merge(low_level, second, lower));
+    const Lanes second = LookupPlane(bytes + (64 << kMasks), indices, high);
+    codes[0] = LevelsOf(kFirst, Avx512::Merge(high_level, first, signs));
+    codes[1] = LevelsOf(kSecond, Avx512::Merge(low_level, first, signs));
+    codes[2] = LevelsOf(kThird, Avx512::Merge(high_level, second, signs));
+    codes[3] = LevelsOf(kFourth, Avx512::Merge(low_level, second, signs));
   }
 
  private:
+  // Where the bytes begin, so that a nibble comes to bits 1 to 4.
   template <int kHalf>
-  static constexpr int64_t kHalfFrom = kHalf * 0x1010101010101010;
+  static constexpr int64_t kNibblesFrom = kHalf == 0 ? 0x2b27231f0b07033f : 0x3b37332f1b17130f;
 };
 
 struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
   using FoursArranged::kArranged;
   template <class V, int kPart>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes signs = SignsOfSides(common[16 + kPart]);
-    Half<0>(common[2 * kPart], signs, codes);
-    Half<1>(common[2 * kPart + 1], signs, codes + 4);
+    const Lanes mixed = MixSigns(SidesToBytes(common[16 + kPart]), 0x7f);
+    Half<0>(common[2 * kPart], mixed, codes);
+    Half<1>(common[2 * kPart + 1], mixed, codes + 4);
   }
 
  private:
   template <int kHalf>
-  static SLUICE_INLINE void Half(Lanes indices, Lanes signs, Lanes* codes) {
-    const HighBits<1> high = {{_mm512_movepi8_mask(indices)}};
-    DecodeFours<kHalf, kOffset, kIq3XxsLevels>(&kIq3XxsPlanes, indices, high, signs, codes);
+  static SLUICE_INLINE void Half(Lanes indices, Lanes mixed, Lanes* codes) {
+    DecodeFours<kHalf, kOffset, kIq3XxsLevels>(&kIq3XxsPlanes, indices, HighBitsOf(indices), mixed, codes);
   }
 };
 
@@ -246,18 +323,59 @@ struct BytesIq3S : GridIq3S, FoursArranged {
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
     constexpr int kByte = kPart % 4;
     const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(common[24 + kPart / 4]);
-    const Lanes signs = common[16 + kPart];
-    Half<0>(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), signs, codes);
+    const Lanes mixed = MixSigns(common[16 + kPart], 0x80);
+    Half<0>(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), mixed, codes);
     Half<1>(common[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
-            signs, codes + 4);
+            mixed, codes + 4);
   }
 
  private:
   template <int kHalf>
-  static SLUICE_INLINE void Half(Lanes indices, __mmask64 ninth, Lanes signs, Lanes* codes) {
-    const HighBits<2> high = {{_mm512_movepi8_mask(indices), ninth}};
-    DecodeFours<kHalf, kOffset, kIq3SLevels>(&kIq3SPlanes, indices, high, signs, codes);
+  static SLUICE_INLINE void Half(Lanes indices, __mmask64 ninth, Lanes mixed, Lanes* codes) {
+    DecodeFours<kHalf, kOffset, kIq3SLevels>(&kIq3SPlanes, indices, HighBitsOf(indices, ninth), mixed, codes);
   }
+};
+
+// One row of iq3_s, whose levels are 2 * l + 1: so is the code 2 * c - 15 of a nibble c = 8 + l, and that of its ones'
+// complement the negative one. No look-up then for levels, which permutations alone would have made slow.
+struct RowIq3SNibbles : GridIq3S, FoursArranged {
+  using FoursArranged::kArranged;
+  static constexpr int kMaxCode = 30;
+  static constexpr int kNibbleFactor = 2;
+
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    constexpr int kByte = kPart % 4;
+    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(common[24 + kPart / 4]);
+    const Lanes signs = common[16 + kPart];
+    Half(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)),
+         _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2c2824200c080400), signs), codes);
+    Half(common[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
+         _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x3c3834301c181410), signs), codes + 4);
+  }
+
+ private:
+  // Four entries; their signs are in the low nibbles of `signs`.
+  static SLUICE_INLINE void Half(Lanes indices, __mmask64 ninth, Lanes signs, Lanes* codes) {
+    const uint8_t* planes = reinterpret_cast<const uint8_t*>(&kIq3SNibbles);
+    const HighBits<3> high = HighBitsOf(indices, ninth);
+    Pair<0>(LookupPlane(planes, indices, high), signs, codes);
+    Pair<2>(LookupPlane(planes + 512, indices, high), signs, codes + 2);
+  }
+  template <int kElement>
+  static SLUICE_INLINE void Pair(Lanes nibbles, Lanes signs, Lanes* codes) {
+    constexpr uint8_t kEven = 1 << kElement, kOdd = 2 << kElement;
+    const Lanes flips = MapBits(signs, BitMatrix({kEven, kEven, kEven, kEven, kOdd, kOdd, kOdd, kOdd}));
+    codes[0] = FlippedWithin(_mm512_set1_epi8(0x0f), nibbles, flips);
+    codes[1] = FlippedWithin(_mm512_set1_epi8(static_cast<char>(0xf0)), nibbles, flips);
+  }
+  static SLUICE_INLINE Lanes FlippedWithin(Lanes mask, Lanes nibbles, Lanes flips) {
+    return _mm512_ternarylogic_epi32(mask, nibbles, flips, 0x60);
+  }
+};
+template <>
+struct OneRowFormat<BytesIq3S> {
+  using Type = RowIq3SNibbles;
 };
 
 // Entries of elements -1, 0 and 1, and deltas.
@@ -305,6 +423,62 @@ struct BytesIq1S : GridIq1S, PairsIq1 {
     const Lanes deltas = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b2b2b2b0b0b0b0b), words);
     DecodeFour(indices, deltas, deltas, codes);
   }
+};
+
+// One row of iq1_s: with levels l of 0 to 2 a sub-block is 8 * sum l * a - (8 - delta) * sum a, so codes are small, and
+// its delta enters by the sums of activations.
+struct RowIq1SNibbles : GridIq1S {
+  static constexpr bool kStarts = false;
+  static constexpr int kNibbleFactor = 1;
+  static constexpr int kMaxCode = 2;
+  static constexpr int kOffset = 1;
+
+  template <class V>
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
+    V::Transpose16(FieldAt<V>(bytes, 34), stride, header->common + 8);
+    SetUnitAt<V>(bytes, stride, header);
+    SLUICE_UNROLL
+    for (int b = 0; b < 8; ++b) {
+      // Scale and sign of the delta, the four upper bits of a word, in bytes 0 and 2.
+      const __m512i from = _mm512_set1_epi64(b % 2 == 0 ? 0x002c002c000c000c : 0x003c003c001c001c);
+      const Lanes four = _mm512_multishift_epi64_epi8(from, header->common[8 + b / 2]);
+      header->scales[b] = Multiples<8, 8>(four, 0x1111111111111111);
+      header->sum_pairs[b] = Multiples<7, 9>(four, 0x5555555555555555);
+    }
+  }
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+    Lanes indices[4];
+    Indices<kPart>(common, _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16), indices);
+    SLUICE_UNROLL
+    for (int l = 0; l < 4; ++l) {
+      const Lanes both = LookupFour(kIq1Nibbles, indices[l]);
+      codes[2 * l] = _mm512_and_si512(both, _mm512_set1_epi8(0x0f));
+      codes[2 * l + 1] = _mm512_and_si512(both, _mm512_set1_epi8(static_cast<char>(0xf0)));
+    }
+  }
+
+ private:
+  // By three bits of scale and the sign of the delta above them: the odd scale times kPlus or kMinus.
+  template <int kPlus, int kMinus>
+  struct Table {
+    alignas(64) uint8_t bytes[64];
+    constexpr Table() : bytes{} {
+      for (unsigned i = 0; i < 64; ++i) {
+        bytes[i] = static_cast<uint8_t>((2 * (i & 7) + 1) * ((i & 8) != 0 ? kMinus : kPlus));
+      }
+    }
+  };
+  template <int kPlus, int kMinus>
+  static SLUICE_INLINE Lanes Multiples(Lanes four, __mmask64 bytes) {
+    static constexpr Table<kPlus, kMinus> kTable;
+    return _mm512_maskz_permutexvar_epi8(bytes, four, _mm512_load_si512(kTable.bytes));
+  }
+};
+template <>
+struct OneRowFormat<BytesIq1S> {
+  using Type = RowIq1SNibbles;
 };
 
 struct BytesIq1M : GridIq1M, PairsIq1 {

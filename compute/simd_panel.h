@@ -22,6 +22,11 @@
 //   DecodePart()   the codes of one part
 //   kArranged      whether Arrange() puts activations in the order of the codes
 //   kFactors       whether activations have a factor for each 32 codes
+// and what only one row asks about:
+//   kStarts        sums start where the offset takes them, by V::SetStarts
+//   kPairScales    each pair of codes has a sub-scale, the one in its word of sum_pairs
+//   kNibbleFactor  what a code counts, 1 or 2, where codes are nibbles: those of odd dwords stand
+//                  in the upper ones; 0 where they are bytes
 // Included once by each file of an instruction set; internal
 // linkage, see compute/simd_avx512.h.
 #ifndef SLUICE_COMPUTE_SIMD_PANEL_H_
@@ -40,6 +45,18 @@ namespace {
 
 constexpr int kCodeDwords = 64;  // of 256 codes
 constexpr int kChunkRows = 64;   // rows that share one decoding
+
+// How far apart in a panel lie fields that are neighbours in a block. More than 1 where
+// outputs are interleaved, block by block and dword by dword (InterleavePanels of
+// compute/interleave.h).
+template <class V>
+constexpr int kFieldSpread = 1;
+
+// The field `offset` bytes behind `field`.
+template <class V>
+SLUICE_INLINE const uint8_t* FieldAt(const uint8_t* field, int offset) {
+  return field + offset * kFieldSpread<V>;
+}
 
 // All of a block of 256 but its codes.
 template <class V>
@@ -148,7 +165,14 @@ SLUICE_INLINE typename V::Int GroupSums(const Header256<V>& header, const Q8Bloc
   return sum;
 }
 
-// Where the integer sums of one row and unit enter its float chains.
+// What the integer sum of one row and unit exceeds the true one by.
+template <class V, class F>
+SLUICE_INLINE typename V::Int OffsetSum(const Header256<V>& header, const Q8Block256& block) {
+  if constexpr (kOffsetOf<V, F> == 1) return GroupSums<V>(header, block);
+  return V::Mul(GroupSums<V>(header, block), V::Set1(kOffsetOf<V, F>));
+}
+
+// Where that sum, its offset taken off, enters the float chains.
 template <class V, class F>
 SLUICE_INLINE void ContinueChain(const Header256<V>& header, const Q8Block256& block, typename V::Int sum,
                                  Chains<V>* chains) {
@@ -156,8 +180,6 @@ SLUICE_INLINE void ContinueChain(const Header256<V>& header, const Q8Block256& b
   if constexpr (F::kMinimums) {
     const typename V::Float minimum = V::ToFloat(GroupSums<V>(header, block));
     chains->minimum = V::Fma(V::MulFloat(header.min_unit, scale), minimum, chains->minimum);
-  } else if constexpr (kOffsetOf<V, F> != 0) {
-    sum = V::Sub(sum, V::Mul(GroupSums<V>(header, block), V::Set1(kOffsetOf<V, F>)));
   }
   chains->main = V::Fma(V::MulFloat(header.unit, scale), V::ToFloat(sum), chains->main);
 }
@@ -187,7 +209,10 @@ void ContinueChains(const Panel256<V>& panel, const Slice& slice, const void* co
   }
   for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) AddScaledSums<V, F, R>(panel, g, blocks, values, sums);
   SLUICE_UNROLL
-  for (int r = 0; r < R; ++r) ContinueChain<V, F>(panel.header, *blocks[r], sums[r], &chains[r]);
+  for (int r = 0; r < R; ++r) {
+    if constexpr (kOffsetOf<V, F> != 0) sums[r] = V::Sub(sums[r], OffsetSum<V, F>(panel.header, *blocks[r]));
+    ContinueChain<V, F>(panel.header, *blocks[r], sums[r], &chains[r]);
+  }
 }
 
 // One block of 32.
@@ -240,11 +265,16 @@ void ContinueChains(const Panel32<V>& panel, const Slice& slice, const void* con
   }
 }
 
+// Codes of one part, asking for its share of what comes next.
+template <class V, class F, int kPart>
+SLUICE_INLINE void DecodeOnePart(const Slice& slice, const Header256<V>& header, typename V::Int* codes) {
+  slice.template FetchAhead<V::kLanes * F::kBytes / F::kParts>(kPart);
+  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes);
+}
+
 template <class V, class F, int kPart>
 SLUICE_INLINE void DecodeParts(const Slice& slice, const Header256<V>& header, typename V::Int* codes) {
-  constexpr int kDwords = kCodeDwords / F::kParts;
-  slice.template FetchAhead<V::kLanes * F::kBytes / F::kParts>(kPart);
-  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes + kPart * kDwords);
+  DecodeOnePart<V, F, kPart>(slice, header, codes + kPart * (kCodeDwords / F::kParts));
   if constexpr (kPart + 1 < F::kParts) DecodeParts<V, F, kPart + 1>(slice, header, codes);
 }
 
@@ -263,43 +293,104 @@ void DecodeSlice(const Slice& slice, Panel32<V>* panel) {
   }
 }
 
+// What one row brings to the products of a block.
+struct RowBlock {
+  const Q8Block256* block;
+  const int8_t* values;   // in the order of the codes
+  const int32_t* starts;  // of groups, where F::kStarts
+};
+
+// The sum of a step's chains.
+template <class V, class F, int kChains>
+SLUICE_INLINE typename V::Int TotalOf(const typename V::Int (&chains)[kChains]) {
+  if constexpr (kChains == 1) {
+    return chains[0];
+  } else if constexpr (F::kNibbleFactor == 0) {
+    return V::Add(chains[0], chains[1]);
+  } else if constexpr (F::kNibbleFactor == 1) {
+    return V::Add(chains[0], V::template ShiftRightSigned<4>(chains[1]));
+  } else {
+    return V::Add(V::Add(chains[0], chains[0]), V::template ShiftRightSigned<3>(chains[1]));
+  }
+}
+
 // AddScaledSums of one row and kDwords dwords, sub-scales from `first_group` on, with
-// all steps side by side: nothing else hides the latency of their chains.
+// all steps side by side: nothing else hides the latency of their chains. A step that is
+// alone is two chains (iq2_xxs takes 10 % longer with one).
 template <class V, class F, int kDwords>
 SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const typename V::Int* scales, int first_group,
-                                           const Q8Block256& block, const int8_t* values, typename V::Int sum) {
+                                           const RowBlock& row, const int8_t* values, typename V::Int sum) {
   using Products = ProductsOf<V, F>;
   constexpr int kStep = Products::StepDwords(F::kGroupDwords);
   constexpr int kSteps = kDwords / kStep;
-  typename V::Int parts[kSteps];
+  constexpr int kChains = kSteps == 1 ? 2 : 1;
+  static_assert(!F::kStarts || kStep == F::kGroupDwords);
+  static_assert(F::kNibbleFactor == 0 || kChains == 2);
+  typename V::Int parts[kSteps][kChains];
   SLUICE_UNROLL
-  for (int s = 0; s < kSteps; ++s) parts[s] = V::Set1(0);
+  for (int s = 0; s < kSteps; ++s) {
+    SLUICE_UNROLL
+    for (int c = 0; c < kChains; ++c) parts[s][c] = V::Set1(0);
+    if constexpr (F::kStarts) parts[s][kChains - 1] = V::Broadcast(row.starts + first_group + s);
+  }
   SLUICE_UNROLL
   for (int k = 0; k < kStep; ++k) {
     SLUICE_UNROLL
     for (int s = 0; s < kSteps; ++s) {
-      parts[s] = Products::Dot(parts[s], codes[s * kStep + k], V::Broadcast(values + 4 * (s * kStep + k)));
+      typename V::Int& part = parts[s][k % kChains];
+      part = Products::Dot(part, codes[s * kStep + k], V::Broadcast(values + 4 * (s * kStep + k)));
     }
   }
   SLUICE_UNROLL
   for (int s = 0; s < kSteps; ++s) {
-    const typename V::Int scale = ScaleFor<V, F>(block, scales, first_group + s * kStep / F::kGroupDwords);
-    sum = Products::AddScaled(sum, parts[s], scale);
+    const typename V::Int scale = ScaleFor<V, F>(*row.block, scales, first_group + s * kStep / F::kGroupDwords);
+    sum = Products::AddScaled(sum, TotalOf<V, F>(parts[s]), scale);
   }
   return sum;
 }
 
-// One row: codes are used as they are decoded and go into no panel.
+// The same for pairs of codes with sub-scales of their own.
+template <class V, int kDwords>
+SLUICE_INLINE typename V::Int AddPairSums(const typename V::Int* codes, typename V::Int scales, const int8_t* values,
+                                          typename V::Int sum) {
+  typename V::Int sums[2] = {sum, V::Set1(0)};
+  SLUICE_UNROLL
+  for (int k = 0; k < kDwords; ++k) {
+    sums[k % 2] = V::MaddPairs(sums[k % 2], V::MaddBytes(codes[k], V::Broadcast(values + 4 * k)), scales);
+  }
+  return V::Add(sums[0], sums[1]);
+}
+
+// Adds the products of one part.
 template <class V, class F, int kPart>
-SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const Q8Block256& block,
-                            const int8_t* values, typename V::Int* sum) {
+SLUICE_INLINE void AddPart(const Header256<V>& header, const RowBlock& row, const typename V::Int* codes,
+                           typename V::Int* sum) {
   constexpr int kDwords = kCodeDwords / F::kParts;
-  slice.template FetchAhead<V::kLanes * F::kBytes / F::kParts>(kPart);
-  typename V::Int codes[kDwords];
-  F::template DecodePart<V, kPart>(slice.bytes, slice.stride, header.common, codes);
-  constexpr int kFirstGroup = kPart * kDwords / F::kGroupDwords;
-  *sum = AddScaledSum<V, F, kDwords>(codes, header.scales, kFirstGroup, block, values + 4 * kPart * kDwords, *sum);
-  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, block, values, sum);
+  const int8_t* values = row.values + 4 * kPart * kDwords;
+  if constexpr (F::kPairScales) {
+    *sum = AddPairSums<V, kDwords>(codes, header.sum_pairs[kPart], values, *sum);
+  } else {
+    constexpr int kFirstGroup = kPart * kDwords / F::kGroupDwords;
+    *sum = AddScaledSum<V, F, kDwords>(codes, header.scales, kFirstGroup, row, values, *sum);
+  }
+}
+
+// One row: codes are used as they are decoded and go into no panel. Small parts are
+// decoded one ahead: the CPU looks about two parts ahead, too few to find work beside
+// the chain from an index to a sum (iq2_xs takes 10 % longer otherwise).
+template <class V, class F, int kPart>
+SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const RowBlock& row,
+                            const typename V::Int* codes, typename V::Int* sum) {
+  constexpr int kDwords = kCodeDwords / F::kParts;
+  typename V::Int next[kDwords];
+  if constexpr (kDwords > 8) {
+    DecodeOnePart<V, F, kPart>(slice, header, next);
+    AddPart<V, F, kPart>(header, row, next, sum);
+  } else {
+    if constexpr (kPart + 1 < F::kParts) DecodeOnePart<V, F, kPart + 1>(slice, header, next);
+    AddPart<V, F, kPart>(header, row, codes, sum);
+  }
+  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, row, next, sum);
 }
 
 template <class V, class F>
@@ -307,9 +398,17 @@ SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* 
   Header256<V> header;
   F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
   alignas(64) int8_t space[256];
-  typename V::Int sum = V::Set1(0);
+  alignas(64) int32_t starts[16];
   const Q8Block256& block = row[slice.index];
-  AddParts<V, F, 0>(slice, header, block, ValuesOf<F>(block, space), &sum);
+  if constexpr (F::kStarts) {
+    constexpr int kHigh = F::kNibbleFactor == 0 ? 1 : 16 / F::kNibbleFactor;  // starts are those of the second chain
+    V::template SetStarts<F::kGroupDwords>(block.group_sums, -kHigh * kOffsetOf<V, F>, starts);
+  }
+  typename V::Int sum = V::Set1(0);
+  typename V::Int codes[kCodeDwords / F::kParts];
+  if constexpr (kCodeDwords / F::kParts <= 8) DecodeOnePart<V, F, 0>(slice, header, codes);
+  AddParts<V, F, 0>(slice, header, {&block, ValuesOf<F>(block, space), starts}, codes, &sum);
+  if constexpr (kOffsetOf<V, F> != 0 && !F::kStarts) sum = V::Sub(sum, OffsetSum<V, F>(header, block));
   ContinueChain<V, F>(header, block, sum, chains);
 }
 
@@ -350,7 +449,7 @@ struct PanelSource {
   // From block number `first` on.
   template <class V, class F, class Panel>
   SLUICE_INLINE Slice SliceAt(int64_t first) const {
-    const uint8_t* from = bytes + first * F::kBytes;
+    const uint8_t* from = bytes + first * F::kBytes * kFieldSpread<V>;
     const int taken = static_cast<int>(blocks - first < Panel::kBlocks ? blocks - first : Panel::kBlocks);
     const uint8_t* next = bytes + V::kLanes * stride + V::kLanes * first * F::kBytes;
     const uint8_t* ahead = stride < V::kStreamedRowBytes ? next : nullptr;
@@ -368,12 +467,18 @@ void RunPanel(const PanelSource& source, const void* const* rows, int n_rows, Ch
   }
 }
 
+// What one row takes a format as, where that is not how several rows do.
+template <class F>
+struct OneRowFormat {
+  using Type = F;
+};
+
 template <class V, class F, class Panel>
 void RunOneRow(const PanelSource& source, const void* row, Chains<V>* result) {
   const auto* activations = static_cast<const typename Panel::Activations*>(row);
   Chains<V> chains = {V::ZeroFloat(), V::ZeroFloat()};
   for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    OneRow<V, F>(source.SliceAt<V, F, Panel>(first), activations, &chains);
+    OneRow<V, typename OneRowFormat<F>::Type>(source.SliceAt<V, F, Panel>(first), activations, &chains);
   }
   *result = chains;
 }
