@@ -63,7 +63,8 @@ struct Avx512 {
   // Byte i of each dword of the result is byte k_i of that dword; -1 gives 0.
   template <int k0, int k1, int k2, int k3>
   static Int ShuffleBytes(Int a) {
-    return _mm512_shuffle_epi8(a, OrderOf<k0, k1, k2, k3>());
+    const Int order = OrderOf<k0, k1, k2, k3>();  // no template arguments inside: emulated, these may be macros
+    return _mm512_shuffle_epi8(a, order);
   }
   template <int k0, int k1, int k2, int k3>
   static Int OrderOf() {
@@ -129,7 +130,7 @@ struct Avx512 {
       const __m256i wide = _mm256_madd_epi16(sums, _mm256_set1_epi16(static_cast<int16_t>(factor)));
       _mm256_store_si256(reinterpret_cast<__m256i*>(starts), wide);
     } else {
-      _mm512_store_si512(starts, _mm512_madd_epi16(_mm512_cvtepu16_epi32(sums), _mm512_set1_epi32(factor)));
+      _mm512_store_si512(starts, MaddPairs(Set1(0), _mm512_cvtepu16_epi32(sums), Set1(factor)));
     }
   }
   // The dword at `base` + lane * stride, which is below 2^27 (src/model/weight_layout).
