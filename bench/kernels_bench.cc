@@ -1,7 +1,8 @@
 // Speed of the products, against what memory and the integer units can do.
 //
-//   one_row/SET/TYPE/THREADS     bytes/s of weights, from a matrix far larger than any cache;
-//                                of_read: as a fraction of limit/read with as many threads
+//   one_row/SET/TYPE/THREADS     bytes/s of weights, from a matrix far larger than any cache, as it lies in
+//                                files; of_read: as a fraction of limit/read with as many threads
+//   one_row_interleaved/...      the same of weights that stay in memory (compute/interleave.h)
 //   rows/SET/TYPE/ROWS/THREADS   operations/s (two per multiply-accumulate) on an expert-sized
 //                                matrix; of_int8: as a fraction of limit/int8 with as many threads
 //   limit/read/THREADS           GB/s of a loop that only loads
@@ -89,14 +90,14 @@ class Rows {
     }
   }
   // The product's first outputs, shared out.
-  void RunInChunks(const Kernel& kernel, TensorType type, int64_t chunks, ThreadPool* pool) const {
+  void RunInChunks(MatMulFn matmul, TensorType type, int64_t chunks, ThreadPool* pool) const {
     pool->ParallelFor(chunks,
-                      [&](int64_t chunk, int) { Run(kernel, type, chunk * kOutputsPerChunk, kOutputsPerChunk); });
+                      [&](int64_t chunk, int) { Run(matmul, type, chunk * kOutputsPerChunk, kOutputsPerChunk); });
   }
 
  private:
   // The product's outputs from `first` on.
-  void Run(const Kernel& kernel, TensorType type, int64_t first, int64_t n_out) const {
+  void Run(MatMulFn matmul, TensorType type, int64_t first, int64_t n_out) const {
     std::vector<float*> outputs = output_rows_;
     for (float*& row : outputs) row += first;
     MatMulArgs args = {};
@@ -107,7 +108,7 @@ class Rows {
     args.activations = activations_.data();
     args.outputs = outputs.data();
     args.n_rows = static_cast<int64_t>(activations_.size());
-    kernel.matmul(args);
+    matmul(args);
   }
 
   AlignedBuffer buffer_;
@@ -177,12 +178,13 @@ class InTurn {
   const bool limited_ = Limits() != nullptr;
 };
 
-void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int threads) {
+// Any bytes are weights, interleaved or not.
+void OneRow(benchmark::State& state, const KernelSet* set, TensorType type, int threads, MatMulFn matmul) {
   const int64_t row_bytes = static_cast<int64_t>(RowBytes(type, kInputs));
   const int64_t chunks = static_cast<int64_t>(kMatrixBytes) / row_bytes / kOutputsPerChunk;
   const Rows rows(*set, set->For(type).format, 1, chunks * kOutputsPerChunk);
   ThreadPool pool(threads);
-  const auto product = [&] { rows.RunInChunks(set->For(type), type, chunks, &pool); };
+  const auto product = [&] { rows.RunInChunks(matmul, type, chunks, &pool); };
   const double bytes = static_cast<double>(chunks * kOutputsPerChunk * row_bytes);
   InTurn(&state, "of_read").Run(bytes, product, static_cast<double>(kMatrixBytes), [&] { ReadMatrix(&pool); });
 }
@@ -194,7 +196,7 @@ void RunInt8Loops(ThreadPool* pool) {
 void ManyRows(benchmark::State& state, const KernelSet* set, TensorType type, int64_t n_rows, int threads) {
   const Rows rows(*set, set->For(type).format, n_rows, kExpertOutputs);
   ThreadPool pool(threads);
-  const auto product = [&] { rows.RunInChunks(set->For(type), type, kExpertOutputs / kOutputsPerChunk, &pool); };
+  const auto product = [&] { rows.RunInChunks(set->For(type).matmul, type, kExpertOutputs / kOutputsPerChunk, &pool); };
   const double operations = 2.0 * kInputs * kExpertOutputs * static_cast<double>(n_rows);
   const double limit_operations = Limits() == nullptr ? 0 : Int8OperationsPerRun() * threads;
   InTurn(&state, "of_int8").Run(operations, product, limit_operations, [&] { RunInt8Loops(&pool); });
@@ -242,7 +244,13 @@ void RegisterLimits() {
 
 void RegisterType(const KernelSet* set, TensorType type) {
   const std::string name = std::string(set->name) + "/" + std::string(InfoOf(type).name) + "/";
-  for (int threads : {1, 2}) RegisterInTurn("one_row/" + name + std::to_string(threads), OneRow, set, type, threads);
+  const Kernel& kernel = set->For(type);
+  for (int threads : {1, 2}) {
+    const std::string rest = "/" + name + std::to_string(threads);
+    RegisterInTurn("one_row" + rest, OneRow, set, type, threads, kernel.matmul);
+    if (kernel.matmul_interleaved == nullptr) continue;
+    RegisterInTurn("one_row_interleaved" + rest, OneRow, set, type, threads, kernel.matmul_interleaved);
+  }
   for (int64_t n_rows : {4, 16, 64, 256}) {
     for (int threads : {1, 2}) {
       RegisterInTurn("rows/" + name + std::to_string(n_rows) + "/" + std::to_string(threads), ManyRows, set, type,

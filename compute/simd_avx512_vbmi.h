@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "compute/interleave.h"
 #include "compute/simd_avx512.h"
 #include "compute/simd_panel.h"
 
@@ -17,7 +18,7 @@ struct Avx512Vbmi : Avx512 {
   static Int LookupHigh(Int table, Int bytes) { return LookupLow(table, _mm512_srli_epi32(bytes, 4)); }
 };
 
-// For panels that InterleavePanels() of compute/interleave.h made: a field is there for sixteen outputs side by side.
+// For panels that InterleavePanel() made: a field is there for sixteen outputs side by side.
 struct Avx512Interleaved : Avx512 {
   static void Transpose16(const uint8_t* field, size_t, Int out[4]) { LoadFields<4>(field, out); }
   static void Transpose32(const uint8_t* field, size_t, Int out[8]) { LoadFields<8>(field, out); }
@@ -36,6 +37,7 @@ struct Avx512Interleaved : Avx512 {
 
 template <>
 constexpr int kFieldSpread<Avx512Interleaved> = Avx512::kLanes;
+static_assert(kInterleavedRows == Avx512::kLanes);
 
 }  // namespace
 }  // namespace sluice

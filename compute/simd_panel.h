@@ -47,8 +47,7 @@ constexpr int kCodeDwords = 64;  // of 256 codes
 constexpr int kChunkRows = 64;   // rows that share one decoding
 
 // How far apart in a panel lie fields that are neighbours in a block. More than 1 where
-// outputs are interleaved, block by block and dword by dword (InterleavePanels of
-// compute/interleave.h).
+// outputs are interleaved, block by block and dword by dword (compute/interleave.h).
 template <class V>
 constexpr int kFieldSpread = 1;
 

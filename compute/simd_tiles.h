@@ -420,12 +420,15 @@ template <class P>
 SLUICE_INLINE void FetchNext(const PanelSource& matrix, const Group<P>& group, int64_t first, int part, int parts) {
   constexpr int kBlocks = PanelOf<P>::kBlocks;
   constexpr int kLanes = P::kPairs * kPairLanes<P>;
-  constexpr int kBytes = P::F::kBytes;
+  // What lies in one piece: a slice of a row, or of as many rows as are interleaved.
+  constexpr int kRows = kFieldSpread<typename P::V>;
+  constexpr int kBytes = kRows * P::F::kBytes;
   const uint8_t* next = matrix.bytes + group.first_outputs[0] * matrix.stride;
   next += first + kBlocks < matrix.blocks ? (first + kBlocks) * kBytes : kLanes * matrix.stride;
-  for (int lane = kLanes * part / parts; lane < kLanes * (part + 1) / parts; ++lane) {
+  constexpr int kPieces = kLanes / kRows;
+  for (int piece = kPieces * part / parts; piece < kPieces * (part + 1) / parts; ++piece) {
     SLUICE_UNROLL
-    for (int i = 0; i < kBlocks * kBytes; i += 64) __builtin_prefetch(next + lane * matrix.stride + i, 0, 2);
+    for (int i = 0; i < kBlocks * kBytes; i += 64) __builtin_prefetch(next + piece * kRows * matrix.stride + i, 0, 2);
   }
 }
 

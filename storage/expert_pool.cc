@@ -51,7 +51,17 @@ absl::Status ExpertPool::Impl::Allocate() {
   RETURN_IF_ERROR(CheckClasses());
   classes_.reserve(classes_options_.size());
   for (const SizeClass& size_class : classes_options_) RETURN_IF_ERROR(AllocateClass(size_class));
+  keeps_all_ = EachRecordHasASlot();
   return absl::OkStatus();
+}
+
+bool ExpertPool::Impl::EachRecordHasASlot() const {
+  std::vector<int64_t> left;
+  for (const SizeClass& size_class : classes_options_) left.push_back(size_class.slots);
+  for (const Record& record : records_) {
+    if (--left[ClassFor(classes_options_, SlotBytes(record, alignment_))] < 0) return false;
+  }
+  return true;
 }
 
 absl::Status ExpertPool::Impl::CheckClasses() const {
@@ -284,6 +294,7 @@ void ExpertPool::Impl::Load(int slot, int layer, int expert, LoadPriority priori
   target.state = SlotState::kLoading;
   target.layer = layer;
   target.expert = expert;
+  target.rearranged = false;
   slot_of_[Index(layer, expert)] = slot;
   loader_->Load(&RecordOf(target), target.data, priority, this, token);
 }
@@ -418,6 +429,11 @@ void Lease::Release() {
   if (pool_ != nullptr) std::exchange(pool_, nullptr)->impl_->Release(slot_);
 }
 
+uint8_t* Lease::mutable_slice(size_t index) const {
+  return pool_->impl_->MutableSliceData(layer_, expert_, slot_, index);
+}
+bool Lease::rearranged() const { return pool_->impl_->rearranged(slot_); }
+void Lease::set_rearranged() const { pool_->impl_->set_rearranged(slot_); }
 const uint8_t* Lease::slice(size_t index) const { return pool_->impl_->SliceData(layer_, expert_, slot_, index); }
 
 ExpertPool::ExpertPool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -453,6 +469,7 @@ void ExpertPool::Prefetch(int layer, absl::Span<const int> experts, double odds)
 void ExpertPool::Cancel() { impl_->Cancel(); }
 PoolCounters ExpertPool::counters() const { return impl_->counters(); }
 int ExpertPool::slots() const { return impl_->slots(); }
+bool ExpertPool::keeps_all() const { return impl_->keeps_all(); }
 std::vector<absl::Span<uint8_t>> ExpertPool::memory_regions() { return impl_->memory_regions(); }
 
 }  // namespace sluice

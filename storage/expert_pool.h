@@ -38,8 +38,13 @@ class Lease {
   void Release();
 
   int expert() const { return expert_; }
-  // First byte of the record's slice `index`, as it stands in the file.
+  // First byte of the record's slice `index`, as it stands in the file unless it was rearranged.
   const uint8_t* slice(size_t index) const;
+  // Of a pool that keeps_all(): the consumer may put the bytes of the slices into an order of its own, once, and says
+  // so; they stay that way.
+  uint8_t* mutable_slice(size_t index) const;
+  bool rearranged() const;
+  void set_rearranged() const;
 
  private:
   friend class ExpertPool;
@@ -120,6 +125,8 @@ class ExpertPool {
 
   PoolCounters counters() const;
   int slots() const;
+  // Whether every record has a slot for good, in memory of our own: none is read twice.
+  bool keeps_all() const;
   // Where the slots lie, for RecordLoader::RegisterMemory.
   std::vector<absl::Span<uint8_t>> memory_regions();
 

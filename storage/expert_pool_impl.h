@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/aligned_buffer.h"
+#include "base/check.h"
 #include "base/mutex.h"
 #include "base/stop_flag.h"
 #include "storage/expert_pool.h"
@@ -42,6 +43,13 @@ class ExpertPool::Impl final : public LoadSink {
     return counters_;
   }
   int slots() const { return static_cast<int>(slots_.size()); }
+  bool keeps_all() const { return keeps_all_; }
+  uint8_t* MutableSliceData(int layer, int expert, int slot, size_t index) {
+    SLUICE_CHECK(keeps_all_);
+    return slots_[slot].data + SliceOffsetInSlot(records_[Index(layer, expert)], index, alignment_);
+  }
+  bool rearranged(int slot) const { return keeps_all_ && slots_[slot].rearranged; }
+  void set_rearranged(int slot) { slots_[slot].rearranged = true; }
   std::vector<absl::Span<uint8_t>> memory_regions();
 
  private:
@@ -51,6 +59,7 @@ class ExpertPool::Impl final : public LoadSink {
     int size_class = 0;
     SlotState state = SlotState::kFree;
     bool leased = false;
+    bool rearranged = false;   // by the consumer, with whom it is while leased
     bool guessed = false;      // read or being read as a guess that no demand has judged
     int64_t guess_ns = 0;      // of it, time in which the drive did nothing else
     uint64_t guess_bytes = 0;  // of it, read before it was demanded
@@ -83,6 +92,7 @@ class ExpertPool::Impl final : public LoadSink {
     return ClassFor(classes_options_, SlotBytes(records_[Index(layer, expert)], alignment_));
   }
   absl::Status CheckClasses() const;
+  bool EachRecordHasASlot() const;
   absl::Status AllocateClass(const SizeClass& size_class);
 
   void Enter(int expert) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -142,6 +152,7 @@ class ExpertPool::Impl final : public LoadSink {
   const uint32_t alignment_;
   const bool mapped_;
   const StopFlag stop_;
+  bool keeps_all_ = false;  // fixed after Allocate
 
   mutable Mutex mutex_;
   CondVar news_;

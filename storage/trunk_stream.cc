@@ -65,6 +65,7 @@ class TrunkStream::Impl final : public LoadSink {
   size_t current() const { return current_; }
   const uint8_t* slice(size_t index) const;
   const uint8_t* pinned_slice(size_t piece, size_t index) const;
+  uint8_t* mutable_pinned_slice(size_t piece, size_t index);
   void Cancel();
   void OnLoaded(uint64_t token, absl::Status status) override;
 
@@ -284,7 +285,11 @@ const uint8_t* TrunkStream::Impl::slice(size_t index) const {
 
 const uint8_t* TrunkStream::Impl::pinned_slice(size_t piece, size_t index) const {
   if (mapped_) return loader_->Mapped(pieces_[piece].slices[index]);
-  if (!pinned_[piece]) return nullptr;
+  return const_cast<Impl*>(this)->mutable_pinned_slice(piece, index);
+}
+
+uint8_t* TrunkStream::Impl::mutable_pinned_slice(size_t piece, size_t index) {
+  if (mapped_ || !pinned_[piece]) return nullptr;
   return pinned_memory_.data() + pinned_offsets_[piece] + SliceOffsetInSlot(pieces_[piece], index, alignment_);
 }
 
@@ -327,6 +332,9 @@ absl::Status TrunkStream::Next() { return impl_->Next(); }
 size_t TrunkStream::current() const { return impl_->current(); }
 const uint8_t* TrunkStream::slice(size_t index) const { return impl_->slice(index); }
 const uint8_t* TrunkStream::pinned_slice(size_t piece, size_t index) const { return impl_->pinned_slice(piece, index); }
+uint8_t* TrunkStream::mutable_pinned_slice(size_t piece, size_t index) {
+  return impl_->mutable_pinned_slice(piece, index);
+}
 void TrunkStream::Cancel() { impl_->Cancel(); }
 int64_t TrunkStream::stall_ns() const { return impl_->stall_ns(); }
 uint64_t TrunkStream::pinned_bytes() const { return impl_->pinned_bytes(); }

@@ -51,6 +51,8 @@ class TrunkStream {
   const uint8_t* slice(size_t index) const;
   // Slice `index` of any piece that is always in memory; null of one that streams.
   const uint8_t* pinned_slice(size_t piece, size_t index) const;
+  // The same where it is our own memory, to be put into an order of the consumer's.
+  uint8_t* mutable_pinned_slice(size_t piece, size_t index);
   // Forgets the sweep, e.g. after an error; waits for reads in flight.
   void Cancel();
 

@@ -226,7 +226,9 @@ absl::Status Engine::Allocate() {
   }
   if (shape_.spilled) regions.push_back(cache_->memory_region());
   loader_->RegisterMemory(std::move(regions));
-  return trunk_->LoadPinned(options_.load_progress);
+  RETURN_IF_ERROR(trunk_->LoadPinned(options_.load_progress));
+  forward_->InterleavePinned();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<absl::Span<const float>> Engine::RunSweep(absl::Span<const Row> rows, const OnLayer& on_layer,

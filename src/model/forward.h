@@ -60,6 +60,9 @@ class Forward {
   // With a counting arena only the arena's used_bytes() is of use afterwards.
   Forward(Arena* arena, const ForwardContext& context, const ForwardLimits& limits);
 
+  // Puts pinned weights in the order that products like best; once, when they have been loaded.
+  void InterleavePinned() { trunk_.InterleavePinned(&linear_); }
+
   // Runs a sweep. Rows of one sequence are neighbours with positions rising by
   // one, and continue what the cache holds of it. Returns the logits of the rows
   // that want them, in order, vocab floats each, valid until the next call. After

@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "compute/interleave.h"
 
 namespace sluice {
 namespace {
 
 constexpr int64_t kRowBlock = 128;
 constexpr int64_t kMaxChunk = 256;
+constexpr int64_t kScratchFloats = kRowBlock * kMaxChunk;  // of a thread
 // Large enough to hide the cost of taking a chunk (below a microsecond) behind
 // the time its bytes take from memory (some 5 us), small enough to balance.
 constexpr int64_t kChunkBytes = 128 << 10;
@@ -57,13 +59,27 @@ class Pieces {
 void MultiplyPiece(const Kernel& kernel, const Matrix& matrix, const Pieces::Piece& piece,
                    const void* const* activations, float* const* outputs) {
   const uint8_t* weights = matrix.data + piece.output * RowBytes(matrix.type, matrix.n_in);
-  kernel.matmul({matrix.type, weights, matrix.n_in, piece.outputs, activations + piece.row, outputs, piece.rows});
+  const MatMulFn matmul = matrix.interleaved ? kernel.matmul_interleaved : kernel.matmul;
+  matmul({matrix.type, weights, matrix.n_in, piece.outputs, activations + piece.row, outputs, piece.rows});
 }
 
 }  // namespace
 
 Linear::Linear(Arena* arena, const KernelSet* kernels, ThreadPool* threads) : kernels_(kernels), threads_(threads) {
-  up_scratch_ = arena->Take<float>(threads->threads() * kRowBlock * kMaxChunk);
+  up_scratch_ = arena->Take<float>(threads->threads() * kScratchFloats);
+}
+
+bool Linear::GainsByInterleaving(const Matrix& matrix) const {
+  const bool fits = kInterleavedRows * RowBytes(matrix.type, matrix.n_in) <= kScratchFloats * sizeof(float);
+  return fits && matrix.rows % kInterleavedRows == 0 && kernels_->For(matrix.type).matmul_interleaved != nullptr;
+}
+
+void Linear::Interleave(const Matrix& matrix, uint8_t* data) {
+  const size_t panel_bytes = kInterleavedRows * RowBytes(matrix.type, matrix.n_in);
+  threads_->ParallelFor(matrix.rows / kInterleavedRows, [&](int64_t panel, int thread) {
+    uint8_t* const scratch = reinterpret_cast<uint8_t*>(up_scratch_ + thread * kScratchFloats);
+    InterleavePanel(matrix.type, matrix.n_in, data + static_cast<size_t>(panel) * panel_bytes, scratch);
+  });
 }
 
 void Linear::Multiply(const Matrix& matrix, const InputRows& in, float* const* out, int64_t out_begin) {

@@ -20,6 +20,7 @@ struct Matrix {
   const uint8_t* data = nullptr;
   int64_t n_in = 0;
   int64_t rows = 0;
+  bool interleaved = false;  // panel by panel: compute/interleave.h
 };
 
 class Linear {
@@ -34,13 +35,18 @@ class Linear {
   // hidden[r][out_begin + o] = silu(gate . x) * (up . x); the matrices have equal shapes.
   void GateUp(const Matrix& gate, const Matrix& up, const InputRows& in, float* const* hidden, int64_t out_begin);
 
+  // Whether products would be faster with this matrix, as filed, interleaved; whose memory nobody else reads then.
+  bool GainsByInterleaving(const Matrix& matrix) const;
+  // Interleaves such a matrix, whose data is `data`, with all threads.
+  void Interleave(const Matrix& matrix, uint8_t* data);
+
   const KernelSet& kernels() const { return *kernels_; }
   ThreadPool* threads() const { return threads_; }
 
  private:
   const KernelSet* kernels_;
   ThreadPool* threads_;
-  float* up_scratch_;  // [threads][kRowBlock][kMaxChunk]
+  float* up_scratch_;  // [threads][kRowBlock][kMaxChunk]; a panel of each thread while it is interleaved
 };
 
 }  // namespace sluice

@@ -11,6 +11,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kRowBlock = 128;
+// Up to here the bytes of weights decide, and how they lie.
+constexpr int64_t kFewRows = 4;
 // Up to here contributions wait in a buffer: 7 MB for DeepSeek-R1.
 constexpr int64_t kBufferedRows = 32;
 
@@ -63,20 +65,32 @@ absl::Status MoeFfn::Apply(int layer, ExpertPool* pool, const InputRows& in, flo
   for (;;) {
     ASSIGN_OR_RETURN(const absl::optional<Lease> lease, pool->NextReady());
     if (!lease.has_value()) break;
-    ApplyExpert(shape, *lease, in, buffered, out);
+    ApplyExpert(shape, *lease, pool->keeps_all(), in, buffered, out);
   }
   if (buffered) SumBuffered(in.count, out);
   return absl::OkStatus();
 }
 
-void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, const InputRows& in, bool buffered,
+void MoeFfn::Interleave(const Lease& lease, int64_t rows, absl::Span<Matrix* const> matrices) {
+  const bool before = lease.rearranged();
+  if (!before && rows > kFewRows) return;
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    if (!linear_->GainsByInterleaving(*matrices[i])) continue;
+    if (!before) linear_->Interleave(*matrices[i], lease.mutable_slice(i));
+    matrices[i]->interleaved = true;
+    lease.set_rearranged();
+  }
+}
+
+void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stays, const InputRows& in, bool buffered,
                          float* const* out) {
   const int64_t embedding = config_.embedding, ffn = config_.expert_ffn;
-  const Matrix gate{shape.gate, lease.slice(0), embedding, ffn};
-  const Matrix up{shape.up, lease.slice(1), embedding, ffn};
-  const Matrix down{shape.down, lease.slice(2), ffn, embedding};
+  Matrix gate{shape.gate, lease.slice(0), embedding, ffn};
+  Matrix up{shape.up, lease.slice(1), embedding, ffn};
+  Matrix down{shape.down, lease.slice(2), ffn, embedding};
   const absl::Span<const RoutedRow> rows = routing_.rows_of(lease.expert());
   SLUICE_DCHECK(!rows.empty());
+  if (stays) Interleave(lease, static_cast<int64_t>(rows.size()), {&gate, &up, &down});
   // Blocks of equal size: a small one at the end would read and decode the weights
   // for a few rows.
   const size_t blocks = CeilDiv(rows.size(), static_cast<size_t>(kRowBlock));

@@ -35,7 +35,10 @@ class MoeFfn {
   absl::Status Apply(int layer, ExpertPool* pool, const InputRows& in, float* const* out);
 
  private:
-  void ApplyExpert(const ExpertShape& shape, const Lease& lease, const InputRows& in, bool buffered, float* const* out);
+  void ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stays, const InputRows& in, bool buffered,
+                   float* const* out);
+  // Interleaves the matrices of an expert that stays in memory, and sees that they are when they have been before.
+  void Interleave(const Lease& lease, int64_t rows, absl::Span<Matrix* const> matrices);
   void ApplyBlock(const Matrix& gate, const Matrix& up, const Matrix& down, absl::Span<const RoutedRow> rows,
                   const InputRows& in, bool buffered, float* const* out);
   InputRows Gather(absl::Span<const RoutedRow> rows, const InputRows& in);

@@ -6,6 +6,30 @@
 #include "base/status.h"
 
 namespace sluice {
+namespace {
+
+// The others are read in other ways than by products of quantised rows, too.
+bool IsProductAlone(TrunkOp op) { return op != TrunkOp::kHeads && op != TrunkOp::kRouter; }
+
+}  // namespace
+
+void Trunk::InterleavePinned(Linear* linear) {
+  linear_ = linear;
+  interleaved_.assign(layout_->steps.size(), false);
+  for (size_t piece = 0; piece < layout_->pieces.size(); ++piece) {
+    size_t slice = 0;
+    for (size_t s = layout_->pieces[piece].step_begin; s < layout_->pieces[piece].step_end; ++s) {
+      for (const MatrixSlice& rows : layout_->steps[s].slices) {
+        uint8_t* const data = stream_->mutable_pinned_slice(piece, slice++);
+        if (data == nullptr || !IsProductAlone(layout_->steps[s].op)) continue;
+        const Matrix matrix{rows.type, data, rows.n_in, rows.rows};
+        if (!linear->GainsByInterleaving(matrix)) continue;
+        linear->Interleave(matrix, data);
+        interleaved_[s] = true;
+      }
+    }
+  }
+}
 
 void Trunk::BeginSweep(bool with_head) {
   next_step_ = 0;
@@ -43,12 +67,14 @@ Matrix Trunk::PinnedRouter(int layer) const {
   for (size_t s = piece->step_begin; s < index; ++s) slice += layout_->steps[s].slices.size();
   const MatrixSlice& rows = found->slices[0];
   const uint8_t* data = stream_->pinned_slice(static_cast<size_t>(piece - layout_->pieces.begin()), slice);
-  return {rows.type, data, rows.n_in, rows.rows};
+  return {rows.type, data, rows.n_in, rows.rows, /*interleaved=*/false};
 }
 
 Matrix Trunk::matrix(size_t slice) const {
   const MatrixSlice& rows = step().slices[slice];
-  return {rows.type, stream_->slice(slice_base_ + slice), rows.n_in, rows.rows};
+  Matrix matrix{rows.type, stream_->slice(slice_base_ + slice), rows.n_in, rows.rows};
+  matrix.interleaved = !interleaved_.empty() && interleaved_[step_] && linear_->GainsByInterleaving(matrix);
+  return matrix;
 }
 
 }  // namespace sluice

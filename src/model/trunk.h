@@ -6,6 +6,7 @@
 #define SLUICE_SRC_MODEL_TRUNK_H_
 
 #include <cstddef>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "src/model/linear.h"
@@ -17,6 +18,9 @@ namespace sluice {
 class Trunk {
  public:
   Trunk(const WeightLayout* layout, TrunkStream* stream) : layout_(layout), stream_(stream) {}
+
+  // Interleaves what stays in memory and gains by it; once, after it was loaded.
+  void InterleavePinned(Linear* linear);
 
   void BeginSweep(bool with_head);
   // Moves to the next step, which must belong to `op` of `layer`. Its matrices
@@ -39,7 +43,9 @@ class Trunk {
   TrunkStream* stream_;
   size_t step_ = 0;
   size_t next_step_ = 0;
-  size_t slice_base_ = 0;  // of the step within its piece
+  size_t slice_base_ = 0;          // of the step within its piece
+  std::vector<bool> interleaved_;  // by step: its slices that gain by it are
+  const Linear* linear_ = nullptr;
 };
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "compute/dequantize.h"
+#include "compute/interleave.h"
 #include "tests/compute/compute_test_data.h"
 
 namespace sluice {
@@ -31,7 +32,7 @@ struct Product {
 };
 
 // Outputs of rows [first, first + count), packed row after row.
-std::vector<float> Run(const Kernel& kernel, const Product& product, int64_t first, int64_t count) {
+std::vector<float> Run(MatMulFn matmul, const Product& product, int64_t first, int64_t count) {
   std::vector<float> out(static_cast<size_t>(count * product.n_out), -12345.0f);
   std::vector<const void*> activations;
   std::vector<float*> outputs;
@@ -47,12 +48,24 @@ std::vector<float> Run(const Kernel& kernel, const Product& product, int64_t fir
   args.activations = activations.data();
   args.outputs = outputs.data();
   args.n_rows = count;
-  kernel.matmul(args);
+  matmul(args);
   return out;
+}
+std::vector<float> Run(const Kernel& kernel, const Product& product, int64_t first, int64_t count) {
+  return Run(kernel.matmul, product, first, count);
 }
 
 std::vector<float> RunAll(const Kernel& kernel, const Product& product) {
   return Run(kernel, product, 0, static_cast<int64_t>(product.rows.size()));
+}
+
+Product Interleaved(Product product) {
+  const size_t panel_bytes = kInterleavedRows * RowBytes(product.type, product.n_in);
+  std::vector<uint8_t> scratch(panel_bytes);
+  for (size_t panel = 1; panel < product.weights.size(); panel += panel_bytes) {
+    InterleavePanel(product.type, product.n_in, product.weights.data() + panel, scratch.data());
+  }
+  return product;
 }
 
 std::vector<const KernelSet*> AllSets() {
@@ -212,6 +225,32 @@ TEST_CASE("products of blocks with wild scales have the portable bits too") {
       }
     }
   }
+}
+
+// Long and short rows, in panels alone, in pairs and in groups with a rest; few rows, tiles and rests of tiles.
+TEST_CASE("interleaved panels, one row too, have the portable bits of the rows they were made of") {
+  size_t products = 0;
+  for (const KernelSet* set : AvailableKernelSets()) {
+    for (TensorType type : WeightTypes()) {
+      const Kernel& kernel = set->For(type);
+      if (kernel.matmul_interleaved == nullptr) continue;
+      for (uint32_t seed = 0; seed < 12; ++seed) {
+        const int64_t n_in = 256 * (1 + seed % 5), n_out = 16 * (1 + seed % 7);
+        const std::vector<uint8_t> blocks = RandomRows(type, n_in, n_out, seed, /*tame=*/seed % 2 == 0);
+        for (int64_t n_rows : {1, 2, 7, 25, 90}) {
+          const Product product(type, kernel.format, n_in, n_out, n_rows, blocks);
+          CheckEqual(*set, product);
+          const std::vector<float> want = Expected(*set, product);
+          const std::vector<float> got = Run(kernel.matmul_interleaved, Interleaved(product), 0, n_rows);
+          INFO(std::string(set->name) << " " << std::string(InfoOf(type).name) << " " << n_in << " " << n_out << " "
+                                      << n_rows);
+          CHECK(FirstDifference(got.data(), want.data(), static_cast<int64_t>(want.size())) == -1);
+          ++products;
+        }
+      }
+    }
+  }
+  CHECK(products == (FindKernelSet("avx512_vbmi") == nullptr ? 0 : 7 * 12 * 5));
 }
 
 TEST_CASE("products of the reference blocks have the portable bits") {

@@ -186,6 +186,27 @@ TEST_CASE("a demand may be cancelled at any point, leases in hand") {
   REQUIRE(test.pool->Demand(0, AllExperts(), Delivery::kArrival).ok());
 }
 
+TEST_CASE("a pool with a slot for every record keeps what its consumer rearranged") {
+  const ScratchFiles files({FileBytes()});
+  PoolTest test = MakePool(files, 2 * kExperts, {});  // two layers share a class
+  REQUIRE(test.pool->keeps_all());
+  for (int round = 0; round < 2; ++round) {
+    for (int layer = 0; layer < kLayers; ++layer) {
+      REQUIRE(test.pool->Demand(layer, AllExperts(), Delivery::kArrival).ok());
+      for (int i = 0; i < kExperts; ++i) {
+        const Lease lease = std::move(**test.pool->NextReady());
+        CHECK(lease.rearranged() == (round > 0));
+        CHECK(HoldsExpert(test, layer, lease) == (round == 0));
+        if (round == 0) std::reverse(lease.mutable_slice(1), lease.mutable_slice(1) + 2048);
+        lease.set_rearranged();
+      }
+      CHECK_FALSE(test.pool->NextReady()->has_value());
+    }
+  }
+  CHECK(test.pool->counters().evictions == 0);
+  CHECK_FALSE(MakePool(files, 2 * kExperts - 1, {}).pool->keeps_all());
+}
+
 TEST_CASE("with mapped files every expert is resident and no slot is made") {
   const ScratchFiles files({FileBytes()});
   uint64_t file_bytes = 0;

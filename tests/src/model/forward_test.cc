@@ -130,6 +130,28 @@ TEST_CASE("threads, pool size and a streamed trunk change no bit") {
   }
 }
 
+TEST_CASE("what stays in memory is interleaved where products gain by it, and that changes no bit") {
+  for (TensorType type : {TensorType::kIQ1S, TensorType::kIQ2XXS, TensorType::kIQ2XS, TensorType::kIQ2S,
+                          TensorType::kIQ3XXS, TensorType::kIQ3S, TensorType::kIQ4XS}) {
+    const TinyShape shape = TinyCodebookShape(type);
+    const TinyModel model(shape);
+    const std::vector<int32_t> tokens = TestTokens(40, shape.vocab, 5);
+    RunnerOptions options;
+    options.class_slots = shape.top_k + 1;
+    options.pinned_pieces = 1;
+    ModelRunner streaming(model.path(), options);
+    const std::vector<float> expected = streaming.RunSequence(0, tokens, 40);
+    RequireSound(expected, shape.vocab);
+    REQUIRE(streaming.pool_counters().evictions > 0);
+    CHECK(streaming.RearrangedExperts() == 0);
+    ModelRunner resident(model.path(), {});
+    // As filed, one row at a time, which interleaves, and many rows of what is interleaved.
+    for (int64_t chunk : {40, 1, 40}) CHECK(SameBits(resident.RunSequence(1, tokens, chunk), expected));
+    const bool gains = BestKernelSet().For(type).matmul_interleaved != nullptr;
+    CHECK((resident.RearrangedExperts() > shape.experts) == gains);
+  }
+}
+
 TEST_CASE("a row keeps its bits whatever form its neighbours have") {
   for (const TinyShape& shape : Shapes()) {
     const TinyModel model(shape);

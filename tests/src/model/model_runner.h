@@ -50,6 +50,17 @@ class ModelRunner {
   size_t used_bytes() const { return used_bytes_; }
   uint64_t streamed_bytes_per_sweep() const { return trunk_->streamed_bytes_per_sweep(); }
   PoolCounters pool_counters() const { return pool_->counters(); }
+  // Experts whose bytes do not lie as filed. Reads what is not resident.
+  int RearrangedExperts() {
+    int count = 0;
+    for (int layer = 0; layer < config_.moe_layers(); ++layer) {
+      std::vector<int> all;
+      for (int expert = 0; expert < config_.routing.experts; ++expert) all.push_back(expert);
+      REQUIRE(pool_->Demand(layer, all, Delivery::kArrival).ok());
+      while (const absl::optional<Lease> lease = Must(pool_->NextReady())) count += lease->rearranged() ? 1 : 0;
+    }
+    return count;
+  }
 
   absl::StatusOr<absl::Span<const float>> TryRun(absl::Span<const Row> rows) { return forward_->Run(rows); }
   std::vector<float> Run(absl::Span<const Row> rows) {
@@ -128,6 +139,7 @@ class ModelRunner {
     Arena arena(workspace_.data(), workspace_.size_bytes());
     forward_ = std::make_unique<Forward>(&arena, context, limits);
     used_bytes_ = arena.used_bytes();
+    forward_->InterleavePinned();
   }
 
   RunnerOptions options_;

@@ -48,7 +48,9 @@ struct TinyShape {
   bool split_kv_b = true;
   bool has_bias = true;  // sigmoid routing with selection bias; else softmax
   bool tied_head = false;
-  TensorType type = TensorType::kF32;  // of matrices; or kQ8_0, all widths multiples of 32
+  // Of matrices. With kQ8_0 all widths are multiples of 32; with a type of 256 weights in a block that begins with its
+  // scale, too, and those that are no multiple of 256 are kQ8_0.
+  TensorType type = TensorType::kF32;
 };
 
 // Every width a multiple of 32.
@@ -59,6 +61,17 @@ inline TinyShape TinyQ8Shape() {
   shape.dense_ffn = 96;
   shape.rope = 6;
   shape.type = TensorType::kQ8_0;
+  return shape;
+}
+
+// Every width but that of heads a multiple of 256.
+inline TinyShape TinyCodebookShape(TensorType type) {
+  TinyShape shape;
+  shape.embedding = shape.query_lora = shape.kv_lora = shape.dense_ffn = shape.expert_ffn = 256;
+  shape.heads = 8;
+  shape.nope = shape.value = 32;
+  shape.rope = 6;
+  shape.type = type;
   return shape;
 }
 
@@ -160,11 +173,23 @@ class TinyModel {
     const std::vector<float> values = numbers_.Many(int64_t{n_in} * n_out * slabs, scale);
     std::vector<uint64_t> dims = {static_cast<uint64_t>(n_in), static_cast<uint64_t>(n_out)};
     if (slabs > 1) dims.push_back(static_cast<uint64_t>(slabs));
-    if (shape_.type == TensorType::kQ8_0) {
+    if (shape_.type == TensorType::kF32) {
+      AddFloats(name, dims, values);
+    } else if (shape_.type == TensorType::kQ8_0 || n_in % 256 != 0) {
       Add(name, dims, TensorType::kQ8_0, EncodedQ8(values));
     } else {
-      AddFloats(name, dims, values);
+      Add(name, dims, shape_.type, RandomBlocks(values.size() / 256, scale));
     }
+  }
+
+  std::string RandomBlocks(size_t count, float scale) {
+    std::string bytes;
+    for (size_t block = 0; block < count; ++block) {
+      const size_t begin = bytes.size();
+      bytes += Packed(F32ToF16(0.02f * scale));
+      while (bytes.size() < begin + InfoOf(shape_.type).block_bytes) bytes += static_cast<char>(numbers_.Bits());
+    }
+    return bytes;
   }
 
   void AddNorm(const std::string& name, int n) {

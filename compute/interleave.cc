@@ -1,0 +1,34 @@
+#include "compute/interleave.h"
+
+#include <cstring>
+
+#include "base/check.h"
+
+namespace sluice {
+namespace {
+
+// kBytes of the block of each row, side by side; returns where they end.
+template <size_t kBytes>
+uint8_t* PutField(const uint8_t* from, size_t stride, uint8_t* to) {
+  for (int64_t row = 0; row < kInterleavedRows; ++row) {
+    std::memcpy(to + row * static_cast<int64_t>(kBytes), from + row * static_cast<int64_t>(stride), kBytes);
+  }
+  return to + kInterleavedRows * static_cast<int64_t>(kBytes);
+}
+
+}  // namespace
+
+void InterleavePanel(TensorType type, int64_t n_in, uint8_t* panel, uint8_t* scratch) {
+  const size_t row_bytes = RowBytes(type, n_in), block_bytes = InfoOf(type).block_bytes;
+  SLUICE_CHECK(block_bytes % 2 == 0 && block_bytes > 4);
+  std::memcpy(scratch, panel, kInterleavedRows * row_bytes);
+  const size_t head_bytes = block_bytes % 4;
+  for (size_t block = 0; block < row_bytes; block += block_bytes) {
+    if (head_bytes != 0) panel = PutField<2>(scratch + block, row_bytes, panel);
+    for (size_t field = head_bytes; field < block_bytes; field += 4) {
+      panel = PutField<4>(scratch + block + field, row_bytes, panel);
+    }
+  }
+}
+
+}  // namespace sluice
