@@ -121,6 +121,17 @@ struct Avx512 {
     asm("" : "+r"(mask));
     return mask;
   }
+  // So many dwords of each row from `base` on, a few of them by gathers.
+  template <int kCount, size_t kRoom>
+  static void TakeFields(const uint8_t* base, size_t stride, Int (*fields)[kRoom]) {
+    static_assert(kCount <= static_cast<int>(kRoom));
+    constexpr int kEights = kCount / 8, kFours = kCount % 8 / 4;
+    SLUICE_UNROLL
+    for (int i = 0; i < kEights; ++i) Transpose32(base + 32 * i, stride, *fields + 8 * i);
+    if constexpr (kFours > 0) Transpose16(base + 32 * kEights, stride, *fields + 8 * kEights);
+    SLUICE_UNROLL
+    for (int i = 8 * kEights + 4 * kFours; i < kCount; ++i) (*fields)[i] = GatherDwords(base + 4 * i, stride);
+  }
   // Sums of groups of kDwords dwords of activations, times `factor`; group_sums are those of 16, as many as fit a
   // block.
   template <int kDwords>

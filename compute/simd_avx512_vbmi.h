@@ -18,21 +18,24 @@ struct Avx512Vbmi : Avx512 {
   static Int LookupHigh(Int table, Int bytes) { return LookupLow(table, _mm512_srli_epi32(bytes, 4)); }
 };
 
-// For panels that InterleavePanel() made: a field is there for sixteen outputs side by side.
+// For panels that InterleavePanel() made: a field is there for sixteen outputs side by side, and loaded where it is
+// used.
 struct Avx512Interleaved : Avx512 {
-  static void Transpose16(const uint8_t* field, size_t, Int out[4]) { LoadFields<4>(field, out); }
-  static void Transpose32(const uint8_t* field, size_t, Int out[8]) { LoadFields<8>(field, out); }
-  static Int GatherDwords(const uint8_t* field, size_t) { return _mm512_loadu_si512(field); }
+  struct Fields {
+    const uint8_t* first;
+    SLUICE_INLINE Int operator[](int i) const { return _mm512_loadu_si512(first + 64 * i); }
+  };
+  template <int>
+  static void TakeFields(const uint8_t* field, size_t, Fields* fields) {
+    fields->first = field;
+  }
   static Float GatherHalves(const uint8_t* field, size_t) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(field)));
   }
-
- private:
-  template <int kFields>
-  static SLUICE_INLINE void LoadFields(const uint8_t* field, Int* out) {
-    SLUICE_UNROLL
-    for (int i = 0; i < kFields; ++i) out[i] = _mm512_loadu_si512(field + 64 * i);
-  }
+};
+template <>
+struct CommonBytes<Avx512Interleaved> {
+  using Type = Avx512Interleaved::Fields;
 };
 
 template <>

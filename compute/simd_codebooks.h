@@ -198,16 +198,19 @@ SLUICE_INLINE typename V::Int SignsOfSevens(typename V::Int words) {
   return WithEighthSign<V>(V::And(spread, V::Set1(0x7f7f7f7f)));
 }
 
-template <class V, class Row>
-SLUICE_INLINE typename V::Int UnitBits(const uint8_t* bytes, size_t stride) {
-  if constexpr (Row::kBytes != RowIq1M::kBytes) return V::GatherDwords(bytes, stride);
-  // The top nibbles of the four scale words.
-  const typename V::Int low = V::GatherDwords(FieldAt<V>(bytes, 48), stride);
-  const typename V::Int high = V::GatherDwords(FieldAt<V>(bytes, 52), stride);
+// The float16 in the top nibbles of four words.
+template <class V>
+SLUICE_INLINE typename V::Int TopNibbles(typename V::Int low, typename V::Int high) {
   typename V::Int bits = V::And(V::template ShiftRight<12>(low), V::Set1(0x000f));
   bits = V::Or(bits, V::And(V::template ShiftRight<24>(low), V::Set1(0x00f0)));
   bits = V::Or(bits, V::And(V::template ShiftRight<4>(high), V::Set1(0x0f00)));
   return V::Or(bits, V::And(V::template ShiftRight<16>(high), V::Set1(0xf000)));
+}
+
+template <class V, class Row>
+SLUICE_INLINE typename V::Int UnitBits(const uint8_t* bytes, size_t stride) {
+  if constexpr (Row::kBytes != RowIq1M::kBytes) return V::GatherDwords(bytes, stride);
+  return TopNibbles<V>(V::GatherDwords(bytes + 48, stride), V::GatherDwords(bytes + 52, stride));
 }
 
 template <class Row>

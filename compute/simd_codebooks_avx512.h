@@ -66,20 +66,11 @@ SLUICE_INLINE void ApplyAllSigns(Lanes signs, Lanes* codes) {
   ApplySigns<kOffset, 3>(signs, codes + 6);
 }
 
-// The odd scale of the four bits of each lane from kBit on.
-template <int kBit>
+// The odd scale of the kBits bits of each lane from kBit on.
+template <int kBit, int kBits = 4>
 SLUICE_INLINE Lanes OddScaleAt(Lanes lanes) {
   const Lanes doubled = kBit == 0 ? _mm512_add_epi32(lanes, lanes) : _mm512_srli_epi32(lanes, kBit == 0 ? 0 : kBit - 1);
-  return _mm512_or_si512(Bits(doubled, 0x1e), _mm512_set1_epi32(1));
-}
-SLUICE_INLINE Lanes OddScales(Lanes bytes) {
-  return _mm512_or_si512(_mm512_add_epi8(bytes, bytes), _mm512_set1_epi8(1));
-}
-// The nibbles of two bytes, kByte and the one after it, as four bytes.
-template <int kByte>
-SLUICE_INLINE Lanes NibblesOf(Lanes bytes) {
-  const __m512i twice = Avx512::ShuffleBytes<kByte, kByte, kByte + 1, kByte + 1>(bytes);
-  return Bits(Avx512::Merge(_mm512_set1_epi32(0x00ff00ff), twice, _mm512_srli_epi32(twice, 4)), 0x0f0f0f0f);
+  return _mm512_or_si512(Bits(doubled, (2 << kBits) - 2), _mm512_set1_epi32(1));
 }
 
 // Of a sub-block of 32.
@@ -88,24 +79,24 @@ SLUICE_INLINE void SetWideScale(Lanes scale, int b, Header256<V>* header) {
   header->scales[b] = scale;
   header->sum_pairs[b] = _mm512_or_si512(scale, _mm512_slli_epi32(scale, 16));
 }
-// Four sub-blocks of 16, a byte each.
-template <class F, class V>
-SLUICE_INLINE void SetNarrowScales(Lanes bytes, int first, Header256<V>* header) {
-  SetScales<Avx512, F>(bytes, header->scales + first);
-  SetPairs<Avx512>(bytes, header->sum_pairs + first / 2);
+// Of the two groups of 16 in sub-block `b`.
+template <class V>
+SLUICE_INLINE void SetNarrowScales(Lanes first, Lanes second, int b, Header256<V>* header) {
+  header->scales[2 * b] = first;
+  header->scales[2 * b + 1] = second;
+  header->sum_pairs[b] = _mm512_or_si512(first, _mm512_slli_epi32(second, 16));
 }
-// Sixteen nibbles, eight bytes from the one at `field` on.
-template <class F, class V>
-SLUICE_INLINE void SetNibbleScales(const uint8_t* field, size_t stride, Header256<V>* header) {
-  const Lanes low = V::GatherDwords(field, stride), high = V::GatherDwords(FieldAt<V>(field, 4), stride);
-  SetNarrowScales<F>(OddScales(NibblesOf<0>(low)), 0, header);
-  SetNarrowScales<F>(OddScales(NibblesOf<2>(low)), 4, header);
-  SetNarrowScales<F>(OddScales(NibblesOf<0>(high)), 8, header);
-  SetNarrowScales<F>(OddScales(NibblesOf<2>(high)), 12, header);
+// From the byte of sub-block kPart, two nibbles, of eight bytes in two fields.
+template <class V, int kPart, class Fields>
+SLUICE_INLINE void SetNibbleScales(const Fields& fields, int first, Header256<V>* header) {
+  constexpr int kBit = 8 * (kPart % 4);
+  const Lanes nibbles = fields[first + kPart / 4];
+  SetNarrowScales(OddScaleAt<kBit>(nibbles), OddScaleAt<kBit + 4>(nibbles), kPart, header);
 }
 
-// Row names the constants of a format.
-template <class Row>
+// Row names the constants of a format, Self is the one that derives from this. Fields are the dwords of a block behind
+// its scale, if it has one in front.
+template <class Self, class Row>
 struct GridFormat : KQuantFormat {
   static constexpr int kBytes = Row::kBytes;
   static constexpr int kOffset = Row::kMagnitude;
@@ -113,50 +104,55 @@ struct GridFormat : KQuantFormat {
   static constexpr int kGroupDwords = Row::kGroupDwords;
   static constexpr int kParts = 8;  // sub-blocks of 32
   static constexpr bool kStarts = true;
+  static constexpr bool kPartScales = true;
 
- protected:
   template <class V>
-  static SLUICE_INLINE void SetUnit(__m512 halves, Header256<V>* header) {
-    header->unit = _mm512_mul_ps(halves, _mm512_set1_ps(Row::kUnitFactor));
+  static SLUICE_INLINE void DecodeFields(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    V::template TakeFields<kBytes / 4>(FieldAt<V>(bytes, kBytes % 4), stride, &header->common);
+    header->unit = _mm512_mul_ps(Self::template UnitOf<V>(bytes, stride, *header), _mm512_set1_ps(Row::kUnitFactor));
   }
   template <class V>
-  static SLUICE_INLINE void SetUnitAt(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    SetUnit(V::GatherHalves(bytes, stride), header);
+  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
+    DecodeFields<V>(bytes, stride, header);
+    DecodeAllScales<V, 0>(header);
+  }
+  template <class V>
+  static SLUICE_INLINE __m512 UnitOf(const uint8_t* bytes, size_t stride, const Header256<V>&) {
+    return V::GatherHalves(bytes, stride);
+  }
+
+ private:
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodeAllScales(Header256<V>* header) {
+    Self::template DecodeScales<V, kPart>(header);
+    if constexpr (kPart + 1 < kParts) DecodeAllScales<V, kPart + 1>(header);
   }
 };
 
-struct GridIq2Xxs : GridFormat<RowIq2Xxs> {
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    SetUnitAt<V>(bytes, stride, header);
-    for (int b = 0; b < 8; ++b) {
-      SetWideScale(OddScaleAt<28>(header->common[2 * b + 1]), b, header);
-    }
-  }
+struct GridIq2Xxs : GridFormat<GridIq2Xxs, RowIq2Xxs> {
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes indices = common[2 * kPart];
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    SetWideScale(OddScaleAt<28>(header->common[2 * kPart + 1]), kPart, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes indices = fields[2 * kPart];
     LookupEight(kIq2XxsGrid, ByteOf<0>(indices), codes);
     LookupEight(kIq2XxsGrid, ByteOf<1>(indices), codes + 2);
     LookupEight(kIq2XxsGrid, ByteOf<2>(indices), codes + 4);
     LookupEight(kIq2XxsGrid, ByteOf<3>(indices), codes + 6);
-    ApplyAllSigns<kOffset>(SignsOfSevens<Avx512>(common[2 * kPart + 1]), codes);
+    ApplyAllSigns<kOffset>(SignsOfSevens<Avx512>(fields[2 * kPart + 1]), codes);
   }
 };
 
-struct GridIq2Xs : GridFormat<RowIq2Xs> {
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    SetUnitAt<V>(bytes, stride, header);
-    SetNibbleScales<GridIq2Xs, V>(FieldAt<V>(bytes, 66), stride, header);
-  }
+struct GridIq2Xs : GridFormat<GridIq2Xs, RowIq2Xs> {
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes first = common[2 * kPart], second = common[2 * kPart + 1];
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    SetNibbleScales<V, kPart>(header->common, 16, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes first = fields[2 * kPart], second = fields[2 * kPart + 1];
     LookupEight(kIq2XsGrid, Bits(first, 511), codes);
     LookupEight(kIq2XsGrid, Bits(_mm512_srli_epi32(first, 16), 511), codes + 2);
     LookupEight(kIq2XsGrid, Bits(second, 511), codes + 4);
@@ -167,30 +163,25 @@ struct GridIq2Xs : GridFormat<RowIq2Xs> {
   }
 };
 
-struct GridIq2S : GridFormat<RowIq2S> {
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    header->common[16] = V::GatherDwords(FieldAt<V>(bytes, 66), stride);
-    header->common[17] = V::GatherDwords(FieldAt<V>(bytes, 70), stride);
-    SetUnitAt<V>(bytes, stride, header);
-    SetNibbleScales<GridIq2S, V>(FieldAt<V>(bytes, 74), stride, header);
-  }
+struct GridIq2S : GridFormat<GridIq2S, RowIq2S> {
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    SetNibbleScales<V, kPart>(header->common, 18, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     Lanes indices[4];
-    Indices<kPart>(common, indices);
+    Indices<kPart>(fields, indices);
     SLUICE_UNROLL
     for (int l = 0; l < 4; ++l) LookupEight(kIq2SGrid, indices[l], codes + 2 * l);
-    ApplyAllSigns<kOffset>(common[8 + kPart], codes);
+    ApplyAllSigns<kOffset>(fields[8 + kPart], codes);
   }
 
  protected:
-  template <int kPart>
-  static SLUICE_INLINE void Indices(const Lanes* common, Lanes* indices) {
-    const Lanes low = common[kPart];
-    const Lanes high = _mm512_srli_epi32(common[16 + kPart / 4], 8 * (kPart % 4));
+  template <int kPart, class Fields>
+  static SLUICE_INLINE void Indices(const Fields& fields, Lanes* indices) {
+    const Lanes low = fields[kPart];
+    const Lanes high = _mm512_srli_epi32(fields[16 + kPart / 4], 8 * (kPart % 4));
     const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x300)); };
     indices[0] = index(ByteOf<0>(low), _mm512_slli_epi32(high, 8));
     indices[1] = index(ByteOf<1>(low), _mm512_slli_epi32(high, 6));
@@ -199,57 +190,38 @@ struct GridIq2S : GridFormat<RowIq2S> {
   }
 };
 
-struct GridIq3Xxs : GridFormat<RowIq3Xxs> {
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    V::Transpose32(FieldAt<V>(bytes, 66), stride, header->common + 16);
-    SetUnitAt<V>(bytes, stride, header);
-    for (int b = 0; b < 8; ++b) {
-      SetWideScale(OddScaleAt<28>(header->common[16 + b]), b, header);
-    }
-  }
+struct GridIq3Xxs : GridFormat<GridIq3Xxs, RowIq3Xxs> {
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    SetWideScale(OddScaleAt<28>(header->common[16 + kPart]), kPart, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     SLUICE_UNROLL
     for (int i = 0; i < 2; ++i) {
-      const Lanes indices = common[2 * kPart + i];
+      const Lanes indices = fields[2 * kPart + i];
       codes[4 * i] = LookupFour(kIq3XxsGrid, ByteOf<0>(indices));
       codes[4 * i + 1] = LookupFour(kIq3XxsGrid, ByteOf<1>(indices));
       codes[4 * i + 2] = LookupFour(kIq3XxsGrid, ByteOf<2>(indices));
       codes[4 * i + 3] = LookupFour(kIq3XxsGrid, ByteOf<3>(indices));
     }
-    ApplyAllSigns<kOffset>(SignsOfSevens<Avx512>(common[16 + kPart]), codes);
+    ApplyAllSigns<kOffset>(SignsOfSevens<Avx512>(fields[16 + kPart]), codes);
   }
 };
 
-struct GridIq3S : GridFormat<RowIq3S> {
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    V::Transpose32(FieldAt<V>(bytes, 74), stride, header->common + 16);
-    header->common[24] = V::GatherDwords(FieldAt<V>(bytes, 66), stride);
-    header->common[25] = V::GatherDwords(FieldAt<V>(bytes, 70), stride);
-    SetUnitAt<V>(bytes, stride, header);
-    const Lanes nibbles = V::GatherDwords(FieldAt<V>(bytes, 106), stride);
-    SetWideScale(OddScaleAt<0>(nibbles), 0, header);
-    SetWideScale(OddScaleAt<4>(nibbles), 1, header);
-    SetWideScale(OddScaleAt<8>(nibbles), 2, header);
-    SetWideScale(OddScaleAt<12>(nibbles), 3, header);
-    SetWideScale(OddScaleAt<16>(nibbles), 4, header);
-    SetWideScale(OddScaleAt<20>(nibbles), 5, header);
-    SetWideScale(OddScaleAt<24>(nibbles), 6, header);
-    SetWideScale(OddScaleAt<28>(nibbles), 7, header);
-  }
+// Fields: 16 of indices, two of their ninth bits, eight of signs, one of scales.
+struct GridIq3S : GridFormat<GridIq3S, RowIq3S> {
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes high = ByteOf<kPart % 4>(common[24 + kPart / 4]);
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    SetWideScale(OddScaleAt<4 * kPart>(header->common[26]), kPart, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes high = ByteOf<kPart % 4>(fields[16 + kPart / 4]);
     const auto lookup = [&](Lanes byte, Lanes shifted) {
       return LookupFour(kIq3SGrid, _mm512_or_si512(byte, Bits(shifted, 0x100)));
     };
-    const Lanes first = common[2 * kPart], second = common[2 * kPart + 1];
+    const Lanes first = fields[2 * kPart], second = fields[2 * kPart + 1];
     codes[0] = lookup(ByteOf<0>(first), _mm512_slli_epi32(high, 8));
     codes[1] = lookup(ByteOf<1>(first), _mm512_slli_epi32(high, 7));
     codes[2] = lookup(ByteOf<2>(first), _mm512_slli_epi32(high, 6));
@@ -258,7 +230,7 @@ struct GridIq3S : GridFormat<RowIq3S> {
     codes[5] = lookup(ByteOf<1>(second), _mm512_slli_epi32(high, 3));
     codes[6] = lookup(ByteOf<2>(second), _mm512_slli_epi32(high, 2));
     codes[7] = lookup(ByteOf<3>(second), _mm512_slli_epi32(high, 1));
-    ApplyAllSigns<kOffset>(common[16 + kPart], codes);
+    ApplyAllSigns<kOffset>(fields[18 + kPart], codes);
   }
 };
 
@@ -277,24 +249,17 @@ SLUICE_INLINE Lanes DeltaOf(Lanes words) {
   return _mm512_mask_blend_epi32(negative, _mm512_set1_epi8(2), _mm512_setzero_si512());
 }
 
-struct GridIq1S : GridFormat<RowIq1S> {
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose16(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    SetUnitAt<V>(bytes, stride, header);
-    for (int b = 0; b < 8; b += 2) {
-      const Lanes words = header->common[8 + b / 2];
-      SetWideScale(Bits(OddScales(Bits(_mm512_srli_epi32(words, 12), 7)), 0xff), b, header);
-      SetWideScale(Bits(OddScales(Bits(_mm512_srli_epi32(words, 28), 7)), 0xff), b + 1, header);
-    }
-  }
+struct GridIq1S : GridFormat<GridIq1S, RowIq1S> {
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes words = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    SetWideScale(OddScaleAt<kPart % 2 * 16 + 12, 3>(header->common[8 + kPart / 2]), kPart, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes words = _mm512_srli_epi32(fields[8 + kPart / 2], kPart % 2 * 16);
     const Lanes delta = DeltaOf<0x8000>(words);
     Lanes indices[4];
-    Indices<kPart>(common, words, indices);
+    Indices(fields[kPart], words, indices);
     SLUICE_UNROLL
     for (int l = 0; l < 4; ++l) {
       LookupEight(kIq1Grid, indices[l], codes + 2 * l);
@@ -303,9 +268,7 @@ struct GridIq1S : GridFormat<RowIq1S> {
   }
 
  protected:
-  template <int kPart>
-  static SLUICE_INLINE void Indices(const Lanes* common, Lanes words, Lanes* indices) {
-    const Lanes low = common[kPart];
+  static SLUICE_INLINE void Indices(Lanes low, Lanes words, Lanes* indices) {
     const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x700)); };
     indices[0] = index(ByteOf<0>(low), _mm512_slli_epi32(words, 8));
     indices[1] = index(ByteOf<1>(low), _mm512_slli_epi32(words, 5));
@@ -314,24 +277,22 @@ struct GridIq1S : GridFormat<RowIq1S> {
   }
 };
 
-struct GridIq1M : GridFormat<RowIq1M> {
+struct GridIq1M : GridFormat<GridIq1M, RowIq1M> {
   template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 0), stride, header->common);
-    V::Transpose16(FieldAt<V>(bytes, 32), stride, header->common + 8);
-    SetUnit(V::HalfToFloat(UnitBits<V, RowIq1M>(bytes, stride)), header);
-    const Lanes low = V::GatherDwords(FieldAt<V>(bytes, 48), stride),
-                high = V::GatherDwords(FieldAt<V>(bytes, 52), stride);
-    SetNarrowScales<GridIq1M>(Threes(low), 0, header);
-    SetNarrowScales<GridIq1M>(Threes(_mm512_srli_epi32(low, 16)), 4, header);
-    SetNarrowScales<GridIq1M>(Threes(high), 8, header);
-    SetNarrowScales<GridIq1M>(Threes(_mm512_srli_epi32(high, 16)), 12, header);
+  static SLUICE_INLINE __m512 UnitOf(const uint8_t*, size_t, const Header256<V>& header) {
+    return Avx512::HalfToFloat(TopNibbles<Avx512>(header.common[12], header.common[13]));
   }
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes nibbles = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    constexpr int kBit = kPart / 2 % 2 * 16 + kPart % 2 * 6;
+    const Lanes threes = header->common[12 + kPart / 4];
+    SetNarrowScales(OddScaleAt<kBit, 3>(threes), OddScaleAt<kBit + 3, 3>(threes), kPart, header);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes nibbles = _mm512_srli_epi32(fields[8 + kPart / 2], kPart % 2 * 16);
     Lanes indices[4];
-    Indices<kPart>(common, nibbles, indices);
+    Indices(fields[kPart], nibbles, indices);
     SLUICE_UNROLL
     for (int l = 0; l < 4; ++l) LookupEight(kIq1Grid, indices[l], codes + 2 * l);
     AddDelta(DeltaOf<0x8>(nibbles), codes);
@@ -341,23 +302,12 @@ struct GridIq1M : GridFormat<RowIq1M> {
   }
 
  protected:
-  template <int kPart>
-  static SLUICE_INLINE void Indices(const Lanes* common, Lanes nibbles, Lanes* indices) {
-    const Lanes low = common[kPart];
+  static SLUICE_INLINE void Indices(Lanes low, Lanes nibbles, Lanes* indices) {
     const auto index = [&](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x700)); };
     indices[0] = index(ByteOf<0>(low), _mm512_slli_epi32(nibbles, 8));
     indices[1] = index(ByteOf<1>(low), _mm512_slli_epi32(nibbles, 4));
     indices[2] = index(ByteOf<2>(low), nibbles);
     indices[3] = index(ByteOf<3>(low), _mm512_srli_epi32(nibbles, 4));
-  }
-
- private:
-  // Four scales of three bits.
-  static SLUICE_INLINE Lanes Threes(Lanes words) {
-    Lanes bytes = Bits(words, 7);
-    bytes = _mm512_or_si512(bytes, Bits(_mm512_slli_epi32(words, 5), 0x0700));
-    bytes = _mm512_or_si512(bytes, Bits(_mm512_slli_epi32(words, 10), 0x070000));
-    return OddScales(_mm512_or_si512(bytes, Bits(_mm512_slli_epi32(words, 15), 0x07000000)));
   }
 };
 

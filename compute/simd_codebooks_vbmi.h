@@ -141,9 +141,9 @@ struct EightsArranged {
 
 struct BytesIq2Xxs : GridIq2Xxs, EightsArranged {
   using EightsArranged::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes indices = common[2 * kPart], sevens = SidesToBytes(common[2 * kPart + 1]);
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes indices = fields[2 * kPart], sevens = SidesToBytes(fields[2 * kPart + 1]);
     DecodePlanes<kOffset, 0>(kIq2XxsPlanes, indices, HighBitsOf(indices), sevens, codes);
   }
 };
@@ -188,10 +188,10 @@ struct PairsIq2 : PairsArranged {
 
 struct BytesIq2Xs : GridIq2Xs, PairsIq2<RowIq2Xs::kMagnitude> {
   using PairsArranged::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     // Words of nine bits of index and seven of signs.
-    const Lanes low = common[2 * kPart], high = common[2 * kPart + 1];
+    const Lanes low = fields[2 * kPart], high = fields[2 * kPart + 1];
     const Lanes indices[4] = {Bits(low, 511), Bits(_mm512_srli_epi32(low, 16), 511), Bits(high, 511),
                               Bits(_mm512_srli_epi32(high, 16), 511)};
     const Lanes sevens =
@@ -208,40 +208,30 @@ struct RowIq2XsPlanes : GridIq2Xs, EightsArranged {
   static constexpr bool kStarts = false;
   static constexpr bool kPairScales = true;
 
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose32(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    SetUnitAt<V>(bytes, stride, header);
-    SetPairs(V::GatherDwords(FieldAt<V>(bytes, 66), stride), header->sum_pairs);
-    SetPairs(V::GatherDwords(FieldAt<V>(bytes, 70), stride), header->sum_pairs + 4);
-  }
+  // The two nibbles of a byte as odd scales in the words of a lane; words are taken from a bit before their nibble on,
+  // which doubles it.
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    constexpr int64_t kFrom[] = {0x0023001f0003003f, 0x002b0027000b0007, 0x0033002f0013000f, 0x003b0037001b0017};
+    const Lanes nibbles = header->common[16 + kPart / 4];
+    const Lanes doubled = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kFrom[kPart % 4]), nibbles);
+    header->sum_pairs[kPart] = _mm512_or_si512(Bits(doubled, 0x001e001e), _mm512_set1_epi32(0x00010001));
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     // The low and the high bytes of four words.
-    const Lanes low = BytesOfWords<0>(common + 2 * kPart), high = BytesOfWords<1>(common + 2 * kPart);
+    const Lanes words = fields[2 * kPart], more = fields[2 * kPart + 1];
+    const Lanes low = BytesOfWords<0>(words, more), high = BytesOfWords<1>(words, more);
     const __mmask64 ninth = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     DecodePlanes<kOffset, 1>(kIq2XsPlanes, low, HighBitsOf(low, ninth), high, codes);
   }
 
  private:
-  // The two nibbles of each byte as odd scales in the words of a lane.
-  static SLUICE_INLINE void SetPairs(Lanes nibbles, Lanes* pairs) {
-    pairs[0] = PairOf(_mm512_set1_epi64(0x0023001f0003003f), nibbles);
-    pairs[1] = PairOf(_mm512_set1_epi64(0x002b0027000b0007), nibbles);
-    pairs[2] = PairOf(_mm512_set1_epi64(0x0033002f0013000f), nibbles);
-    pairs[3] = PairOf(_mm512_set1_epi64(0x003b0037001b0017), nibbles);
-  }
-  // Each word's lower byte is taken from a bit before its nibble on, which doubles it.
-  static SLUICE_INLINE Lanes PairOf(__m512i from, Lanes nibbles) {
-    const Lanes doubled = _mm512_multishift_epi64_epi8(from, nibbles);
-    return _mm512_or_si512(_mm512_and_si512(doubled, _mm512_set1_epi32(0x001e001e)), _mm512_set1_epi32(0x00010001));
-  }
   template <int kByte>
-  static SLUICE_INLINE Lanes BytesOfWords(const Lanes* words) {
-    const Lanes first = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(words[0]);
+  static SLUICE_INLINE Lanes BytesOfWords(Lanes words, Lanes more) {
+    const Lanes first = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(words);
     const Lanes order = Avx512::OrderOf<-1, -1, kByte, 2 + kByte>();
-    return _mm512_mask_shuffle_epi8(first, 0xcccccccccccccccc, words[1], order);
+    return _mm512_mask_shuffle_epi8(first, 0xcccccccccccccccc, more, order);
   }
 };
 template <>
@@ -251,11 +241,11 @@ struct OneRowFormat<BytesIq2Xs> {
 
 struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
   using PairsArranged::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     Lanes indices[4];
-    Indices<kPart>(common, indices);
-    DecodeFour(kIq2SHalves, indices, common[8 + kPart], codes);
+    Indices<kPart>(fields, indices);
+    DecodeFour(kIq2SHalves, indices, fields[8 + kPart], codes);
   }
 };
 
@@ -303,11 +293,11 @@ struct FoursArranged {
 
 struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
   using FoursArranged::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes mixed = MixSigns(SidesToBytes(common[16 + kPart]), 0x7f);
-    Half<0>(common[2 * kPart], mixed, codes);
-    Half<1>(common[2 * kPart + 1], mixed, codes + 4);
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes mixed = MixSigns(SidesToBytes(fields[16 + kPart]), 0x7f);
+    Half<0>(fields[2 * kPart], mixed, codes);
+    Half<1>(fields[2 * kPart + 1], mixed, codes + 4);
   }
 
  private:
@@ -319,13 +309,13 @@ struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
 
 struct BytesIq3S : GridIq3S, FoursArranged {
   using FoursArranged::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     constexpr int kByte = kPart % 4;
-    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(common[24 + kPart / 4]);
-    const Lanes mixed = MixSigns(common[16 + kPart], 0x80);
-    Half<0>(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), mixed, codes);
-    Half<1>(common[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
+    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
+    const Lanes mixed = MixSigns(fields[18 + kPart], 0x80);
+    Half<0>(fields[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), mixed, codes);
+    Half<1>(fields[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
             mixed, codes + 4);
   }
 
@@ -343,14 +333,14 @@ struct RowIq3SNibbles : GridIq3S, FoursArranged {
   static constexpr int kMaxCode = 30;
   static constexpr int kNibbleFactor = 2;
 
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     constexpr int kByte = kPart % 4;
-    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(common[24 + kPart / 4]);
-    const Lanes signs = common[16 + kPart];
-    Half(common[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)),
+    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
+    const Lanes signs = fields[18 + kPart];
+    Half(fields[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)),
          _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2c2824200c080400), signs), codes);
-    Half(common[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
+    Half(fields[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
          _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x3c3834301c181410), signs), codes + 4);
   }
 
@@ -414,11 +404,11 @@ struct PairsIq1 : PairsArranged {
 
 struct BytesIq1S : GridIq1S, PairsIq1 {
   using PairsIq1::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes words = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes words = _mm512_srli_epi32(fields[8 + kPart / 2], kPart % 2 * 16);
     Lanes indices[4];
-    Indices<kPart>(common, words, indices);
+    Indices(fields[kPart], words, indices);
     // Bit 15 becomes bit 4 of every byte.
     const Lanes deltas = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b2b2b2b0b0b0b0b), words);
     DecodeFour(indices, deltas, deltas, codes);
@@ -433,24 +423,18 @@ struct RowIq1SNibbles : GridIq1S {
   static constexpr int kMaxCode = 2;
   static constexpr int kOffset = 1;
 
-  template <class V>
-  static SLUICE_INLINE void DecodeHeader(const uint8_t* bytes, size_t stride, Header256<V>* header) {
-    V::Transpose32(FieldAt<V>(bytes, 2), stride, header->common);
-    V::Transpose16(FieldAt<V>(bytes, 34), stride, header->common + 8);
-    SetUnitAt<V>(bytes, stride, header);
-    SLUICE_UNROLL
-    for (int b = 0; b < 8; ++b) {
-      // Scale and sign of the delta, the four upper bits of a word, in bytes 0 and 2.
-      const __m512i from = _mm512_set1_epi64(b % 2 == 0 ? 0x002c002c000c000c : 0x003c003c001c001c);
-      const Lanes four = _mm512_multishift_epi64_epi8(from, header->common[8 + b / 2]);
-      header->scales[b] = Multiples<8, 8>(four, 0x1111111111111111);
-      header->sum_pairs[b] = Multiples<7, 9>(four, 0x5555555555555555);
-    }
-  }
   template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    // Scale and sign of the delta, the four upper bits of a word, in bytes 0 and 2.
+    const __m512i from = _mm512_set1_epi64(kPart % 2 == 0 ? 0x002c002c000c000c : 0x003c003c001c001c);
+    const Lanes four = _mm512_multishift_epi64_epi8(from, header->common[8 + kPart / 2]);
+    header->scales[kPart] = Multiples<8, 8>(four, 0x1111111111111111);
+    header->sum_pairs[kPart] = Multiples<7, 9>(four, 0x5555555555555555);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     Lanes indices[4];
-    Indices<kPart>(common, _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16), indices);
+    Indices(fields[kPart], _mm512_srli_epi32(fields[8 + kPart / 2], kPart % 2 * 16), indices);
     SLUICE_UNROLL
     for (int l = 0; l < 4; ++l) {
       const Lanes both = LookupFour(kIq1Nibbles, indices[l]);
@@ -483,11 +467,11 @@ struct OneRowFormat<BytesIq1S> {
 
 struct BytesIq1M : GridIq1M, PairsIq1 {
   using PairsIq1::kArranged;
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Lanes* common, Lanes* codes) {
-    const Lanes nibbles = _mm512_srli_epi32(common[8 + kPart / 2], kPart % 2 * 16);
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes nibbles = _mm512_srli_epi32(fields[8 + kPart / 2], kPart % 2 * 16);
     Lanes indices[4];
-    Indices<kPart>(common, nibbles, indices);
+    Indices(fields[kPart], nibbles, indices);
     // Bits 3 and 7, or 11 and 15, become bit 4 of alternate bytes.
     const Lanes first = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x231f231f033f033f), nibbles);
     const Lanes second = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b272b270b070b07), nibbles);

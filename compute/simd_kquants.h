@@ -107,6 +107,7 @@ struct KQuantFormat {
   static constexpr bool kArranged = false;    // activations go through Arrange() first
   static constexpr bool kFactors = false;     // activations are kQ8Groups256
   static constexpr bool kStarts = false;
+  static constexpr bool kPartScales = false;
   static constexpr bool kPairScales = false;
   static constexpr int kNibbleFactor = 0;
 };

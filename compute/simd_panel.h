@@ -24,6 +24,8 @@
 //   kFactors       whether activations have a factor for each 32 codes
 // and what only one row asks about:
 //   kStarts        sums start where the offset takes them, by V::SetStarts
+//   kPartScales    scales are decoded part by part, by DecodeScales() after DecodeFields(), which
+//                  leaves them out of DecodeHeader()
 //   kPairScales    each pair of codes has a sub-scale, the one in its word of sum_pairs
 //   kNibbleFactor  what a code counts, 1 or 2, where codes are nibbles: those of odd dwords stand
 //                  in the upper ones; 0 where they are bytes
@@ -57,12 +59,18 @@ SLUICE_INLINE const uint8_t* FieldAt(const uint8_t* field, int offset) {
   return field + offset * kFieldSpread<V>;
 }
 
+// Undecoded bytes of a block that several parts need.
+template <class V>
+struct CommonBytes {
+  using Type = typename V::Int[27];
+};
+
 // All of a block of 256 but its codes.
 template <class V>
 struct Header256 {
   typename V::Int scales[16];    // by group, in the form that V::Products wants
   typename V::Int sum_pairs[8];  // int16 multipliers of group_sums[2 * i] and [2 * i + 1]
-  typename V::Int common[26];    // undecoded bytes that several parts need
+  typename CommonBytes<V>::Type common;
   typename V::Float unit;
   typename V::Float min_unit;
 };
@@ -362,15 +370,16 @@ SLUICE_INLINE typename V::Int AddPairSums(const typename V::Int* codes, typename
 
 // Adds the products of one part.
 template <class V, class F, int kPart>
-SLUICE_INLINE void AddPart(const Header256<V>& header, const RowBlock& row, const typename V::Int* codes,
+SLUICE_INLINE void AddPart(const RowBlock& row, const typename V::Int* codes, Header256<V>* header,
                            typename V::Int* sum) {
   constexpr int kDwords = kCodeDwords / F::kParts;
   const int8_t* values = row.values + 4 * kPart * kDwords;
+  if constexpr (F::kPartScales) F::template DecodeScales<V, kPart>(header);
   if constexpr (F::kPairScales) {
-    *sum = AddPairSums<V, kDwords>(codes, header.sum_pairs[kPart], values, *sum);
+    *sum = AddPairSums<V, kDwords>(codes, header->sum_pairs[kPart], values, *sum);
   } else {
     constexpr int kFirstGroup = kPart * kDwords / F::kGroupDwords;
-    *sum = AddScaledSum<V, F, kDwords>(codes, header.scales, kFirstGroup, row, values, *sum);
+    *sum = AddScaledSum<V, F, kDwords>(codes, header->scales, kFirstGroup, row, values, *sum);
   }
 }
 
@@ -378,24 +387,27 @@ SLUICE_INLINE void AddPart(const Header256<V>& header, const RowBlock& row, cons
 // decoded one ahead: the CPU looks about two parts ahead, too few to find work beside
 // the chain from an index to a sum (iq2_xs takes 10 % longer otherwise).
 template <class V, class F, int kPart>
-SLUICE_INLINE void AddParts(const Slice& slice, const Header256<V>& header, const RowBlock& row,
-                            const typename V::Int* codes, typename V::Int* sum) {
-  constexpr int kDwords = kCodeDwords / F::kParts;
-  typename V::Int next[kDwords];
-  if constexpr (kDwords > 8) {
-    DecodeOnePart<V, F, kPart>(slice, header, next);
-    AddPart<V, F, kPart>(header, row, next, sum);
+SLUICE_INLINE void AddParts(const Slice& slice, const RowBlock& row, const typename V::Int* codes, Header256<V>* header,
+                            typename V::Int* sum) {
+  typename V::Int next[kCodeDwords / F::kParts];
+  if constexpr (kCodeDwords / F::kParts > 8) {
+    DecodeOnePart<V, F, kPart>(slice, *header, next);
+    AddPart<V, F, kPart>(row, next, header, sum);
   } else {
-    if constexpr (kPart + 1 < F::kParts) DecodeOnePart<V, F, kPart + 1>(slice, header, next);
-    AddPart<V, F, kPart>(header, row, codes, sum);
+    if constexpr (kPart + 1 < F::kParts) DecodeOnePart<V, F, kPart + 1>(slice, *header, next);
+    AddPart<V, F, kPart>(row, codes, header, sum);
   }
-  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, header, row, next, sum);
+  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, row, next, header, sum);
 }
 
 template <class V, class F>
 SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* chains) {
   Header256<V> header;
-  F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
+  if constexpr (F::kPartScales) {
+    F::template DecodeFields<V>(slice.bytes, slice.stride, &header);
+  } else {
+    F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
+  }
   alignas(64) int8_t space[256];
   alignas(64) int32_t starts[16];
   const Q8Block256& block = row[slice.index];
@@ -406,7 +418,7 @@ SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* 
   typename V::Int sum = V::Set1(0);
   typename V::Int codes[kCodeDwords / F::kParts];
   if constexpr (kCodeDwords / F::kParts <= 8) DecodeOnePart<V, F, 0>(slice, header, codes);
-  AddParts<V, F, 0>(slice, header, {&block, ValuesOf<F>(block, space), starts}, codes, &sum);
+  AddParts<V, F, 0>(slice, {&block, ValuesOf<F>(block, space), starts}, codes, &header, &sum);
   if constexpr (kOffsetOf<V, F> != 0 && !F::kStarts) sum = V::Sub(sum, OffsetSum<V, F>(header, block));
   ContinueChain<V, F>(header, block, sum, chains);
 }
