@@ -12,21 +12,18 @@ void Enter(TensorType type, KernelSet* set) {
   set->kernels[static_cast<int>(type)].matmul = Avx512MatMul<F, Words>;
 }
 template <class F>
-void EnterCodebook(TensorType type, KernelSet* set) {
+void EnterPlanes(TensorType type, KernelSet* set) {
   Enter<F, Avx512>(type, set);
-  set->kernels[static_cast<int>(type)].matmul_interleaved = Avx512MatMul<F, Avx512Interleaved>;
+  set->kernels[static_cast<int>(type)].matmul_interleaved = Avx512MatMul<F, Avx512InterleavedOnUse>;
 }
 
 }  // namespace
 
 void FillVbmi(KernelSet* set) {
-  EnterCodebook<BytesIq2Xxs>(TensorType::kIQ2XXS, set);
-  EnterCodebook<BytesIq2Xs>(TensorType::kIQ2XS, set);
-  EnterCodebook<BytesIq2S>(TensorType::kIQ2S, set);
-  EnterCodebook<BytesIq3Xxs>(TensorType::kIQ3XXS, set);
-  EnterCodebook<BytesIq3S>(TensorType::kIQ3S, set);
-  EnterCodebook<BytesIq1S>(TensorType::kIQ1S, set);
-  EnterCodebook<BytesIq1M>(TensorType::kIQ1M, set);
+  EnterPlanes<BytesIq2Xxs>(TensorType::kIQ2XXS, set);
+  EnterPlanes<BytesIq2Xs>(TensorType::kIQ2XS, set);
+  EnterPlanes<BytesIq3Xxs>(TensorType::kIQ3XXS, set);
+  EnterPlanes<BytesIq3S>(TensorType::kIQ3S, set);
   Enter<FormatIq4Nl, Avx512Vbmi>(TensorType::kIQ4NL, set);
   Enter<FormatIq4Xs, Avx512Vbmi>(TensorType::kIQ4XS, set);
   Enter<FormatMxfp4, Avx512Vbmi>(TensorType::kMXFP4, set);

@@ -16,12 +16,26 @@ uint8_t* PutField(const uint8_t* from, size_t stride, uint8_t* to) {
   return to + kInterleavedRows * static_cast<int64_t>(kBytes);
 }
 
+// Four words to their low bytes and their high bytes.
+void PartWords(uint8_t* words) {
+  uint8_t parted[8];
+  for (int i = 0; i < 8; ++i) parted[i] = words[i % 4 * 2 + i / 4];
+  std::memcpy(words, parted, sizeof parted);
+}
+
+void PartIndicesOfIq2Xs(uint8_t* block) {
+  for (int i = 0; i < 8; ++i) PartWords(block + 2 + 8 * i);
+}
+
 }  // namespace
 
 void InterleavePanel(TensorType type, int64_t n_in, uint8_t* panel, uint8_t* scratch) {
   const size_t row_bytes = RowBytes(type, n_in), block_bytes = InfoOf(type).block_bytes;
   SLUICE_CHECK(block_bytes % 2 == 0 && block_bytes > 4);
   std::memcpy(scratch, panel, kInterleavedRows * row_bytes);
+  for (size_t at = 0; type == TensorType::kIQ2XS && at < kInterleavedRows * row_bytes; at += block_bytes) {
+    PartIndicesOfIq2Xs(scratch + at);
+  }
   const size_t head_bytes = block_bytes % 4;
   for (size_t block = 0; block < row_bytes; block += block_bytes) {
     if (head_bytes != 0) panel = PutField<2>(scratch + block, row_bytes, panel);

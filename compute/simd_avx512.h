@@ -36,7 +36,9 @@ struct Avx512 {
   static Int Or(Int a, Int b) { return _mm512_or_si512(a, b); }
   static Int Xor(Int a, Int b) { return _mm512_xor_si512(a, b); }
   // Bits of `a` where `mask` is set, of `b` elsewhere.
-  static Int Merge(Int mask, Int a, Int b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
+  static Int Merge(Int mask, Int a, Int b) {
+    return _mm512_ternarylogic_epi32(b, a, mask, 0xd8);  // the mask last: what comes first is overwritten
+  }
   static Int Add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int Sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   static Int Mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }

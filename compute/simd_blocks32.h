@@ -18,6 +18,7 @@ struct Block32Format {
   static constexpr int kOffset = 0;
   static constexpr bool kWide = false;
   static constexpr bool kMinimums = false;
+  static constexpr bool kSideBySide = false;
 };
 
 // 16 bytes: low nibbles are elements 0 to 15, high nibbles 16 to 31.

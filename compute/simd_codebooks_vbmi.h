@@ -16,6 +16,7 @@
 
 #include "compute/codebooks.h"
 #include "compute/simd_codebooks_avx512.h"
+#include "compute/simd_one_row.h"
 
 namespace sluice {
 namespace {
@@ -140,6 +141,7 @@ struct EightsArranged {
 };
 
 struct BytesIq2Xxs : GridIq2Xxs, EightsArranged {
+  static constexpr bool kSideBySide = true;
   using EightsArranged::kArranged;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
@@ -186,17 +188,43 @@ struct PairsIq2 : PairsArranged {
   }
 };
 
+// The words of iq2_xs, nine bits of index and seven of signs. Interleaved panels have the low bytes of four of them in
+// one field and the high bytes in the next.
+template <class V>
+struct WordsOfIq2Xs {
+  Lanes first, second;  // two words in each, or four bytes
+
+  SLUICE_INLINE Lanes low() const { return Bytes<0>(); }
+  SLUICE_INLINE Lanes high() const { return Bytes<1>(); }
+  // Two words, kPair 0 or 1.
+  template <int kPair>
+  SLUICE_INLINE Lanes words() const {
+    if constexpr (kFieldSpread<V> == 1) return kPair == 0 ? first : second;
+    constexpr int kByte = 2 * kPair;
+    const Lanes high = Avx512::ShuffleBytes<-1, kByte, -1, kByte + 1>(second);
+    return _mm512_or_si512(high, Avx512::ShuffleBytes<kByte, -1, kByte + 1, -1>(first));
+  }
+
+ private:
+  template <int kByte>
+  SLUICE_INLINE Lanes Bytes() const {
+    if constexpr (kFieldSpread < V >> 1) return kByte == 0 ? first : second;
+    const Lanes bytes = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(first);
+    const Lanes order = Avx512::OrderOf<-1, -1, kByte, 2 + kByte>();
+    return _mm512_mask_shuffle_epi8(bytes, 0xcccccccccccccccc, second, order);
+  }
+};
+
 struct BytesIq2Xs : GridIq2Xs, PairsIq2<RowIq2Xs::kMagnitude> {
   using PairsArranged::kArranged;
+  static constexpr bool kSideBySide = true;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    // Words of nine bits of index and seven of signs.
-    const Lanes low = fields[2 * kPart], high = fields[2 * kPart + 1];
+    const WordsOfIq2Xs<V> all = {fields[2 * kPart], fields[2 * kPart + 1]};
+    const Lanes low = all.template words<0>(), high = all.template words<1>();
     const Lanes indices[4] = {Bits(low, 511), Bits(_mm512_srli_epi32(low, 16), 511), Bits(high, 511),
                               Bits(_mm512_srli_epi32(high, 16), 511)};
-    const Lanes sevens =
-        _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(low), Avx512::ShuffleBytes<-1, -1, 1, 3>(high));
-    const Lanes signs = MapBits(sevens, BitMatrix({0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xfe}));
+    const Lanes signs = MapBits(all.high(), BitMatrix({0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xfe}));
     DecodeFour(kIq2XsHalves, indices, signs, codes);
   }
 };
@@ -219,19 +247,10 @@ struct RowIq2XsPlanes : GridIq2Xs, EightsArranged {
   }
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    // The low and the high bytes of four words.
-    const Lanes words = fields[2 * kPart], more = fields[2 * kPart + 1];
-    const Lanes low = BytesOfWords<0>(words, more), high = BytesOfWords<1>(words, more);
+    const WordsOfIq2Xs<V> words = {fields[2 * kPart], fields[2 * kPart + 1]};
+    const Lanes low = words.low(), high = words.high();
     const __mmask64 ninth = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     DecodePlanes<kOffset, 1>(kIq2XsPlanes, low, HighBitsOf(low, ninth), high, codes);
-  }
-
- private:
-  template <int kByte>
-  static SLUICE_INLINE Lanes BytesOfWords(Lanes words, Lanes more) {
-    const Lanes first = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(words);
-    const Lanes order = Avx512::OrderOf<-1, -1, kByte, 2 + kByte>();
-    return _mm512_mask_shuffle_epi8(first, 0xcccccccccccccccc, more, order);
   }
 };
 template <>
@@ -292,6 +311,7 @@ struct FoursArranged {
 };
 
 struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
+  static constexpr bool kSideBySide = true;
   using FoursArranged::kArranged;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
@@ -308,6 +328,7 @@ struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
 };
 
 struct BytesIq3S : GridIq3S, FoursArranged {
+  static constexpr bool kSideBySide = true;
   using FoursArranged::kArranged;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {

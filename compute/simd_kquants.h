@@ -106,6 +106,7 @@ struct KQuantFormat {
   static constexpr bool kFoldScales = false;  // codes times sub-scales fit a byte
   static constexpr bool kArranged = false;    // activations go through Arrange() first
   static constexpr bool kFactors = false;     // activations are kQ8Groups256
+  static constexpr bool kSideBySide = false;
   static constexpr bool kStarts = false;
   static constexpr bool kPartScales = false;
   static constexpr bool kPairScales = false;

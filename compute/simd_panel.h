@@ -22,7 +22,8 @@
 //   DecodePart()   the codes of one part
 //   kArranged      whether Arrange() puts activations in the order of the codes
 //   kFactors       whether activations have a factor for each 32 codes
-// and what only one row asks about:
+// and what only one row asks about (compute/simd_one_row.h):
+//   kSideBySide    two panels at once
 //   kStarts        sums start where the offset takes them, by V::SetStarts
 //   kPartScales    scales are decoded part by part, by DecodeScales() after DecodeFields(), which
 //                  leaves them out of DecodeHeader()
@@ -300,143 +301,6 @@ void DecodeSlice(const Slice& slice, Panel32<V>* panel) {
   }
 }
 
-// What one row brings to the products of a block.
-struct RowBlock {
-  const Q8Block256* block;
-  const int8_t* values;   // in the order of the codes
-  const int32_t* starts;  // of groups, where F::kStarts
-};
-
-// The sum of a step's chains.
-template <class V, class F, int kChains>
-SLUICE_INLINE typename V::Int TotalOf(const typename V::Int (&chains)[kChains]) {
-  if constexpr (kChains == 1) {
-    return chains[0];
-  } else if constexpr (F::kNibbleFactor == 0) {
-    return V::Add(chains[0], chains[1]);
-  } else if constexpr (F::kNibbleFactor == 1) {
-    return V::Add(chains[0], V::template ShiftRightSigned<4>(chains[1]));
-  } else {
-    return V::Add(V::Add(chains[0], chains[0]), V::template ShiftRightSigned<3>(chains[1]));
-  }
-}
-
-// AddScaledSums of one row and kDwords dwords, sub-scales from `first_group` on, with
-// all steps side by side: nothing else hides the latency of their chains. A step that is
-// alone is two chains (iq2_xxs takes 10 % longer with one).
-template <class V, class F, int kDwords>
-SLUICE_INLINE typename V::Int AddScaledSum(const typename V::Int* codes, const typename V::Int* scales, int first_group,
-                                           const RowBlock& row, const int8_t* values, typename V::Int sum) {
-  using Products = ProductsOf<V, F>;
-  constexpr int kStep = Products::StepDwords(F::kGroupDwords);
-  constexpr int kSteps = kDwords / kStep;
-  constexpr int kChains = kSteps == 1 ? 2 : 1;
-  static_assert(!F::kStarts || kStep == F::kGroupDwords);
-  static_assert(F::kNibbleFactor == 0 || kChains == 2);
-  typename V::Int parts[kSteps][kChains];
-  SLUICE_UNROLL
-  for (int s = 0; s < kSteps; ++s) {
-    SLUICE_UNROLL
-    for (int c = 0; c < kChains; ++c) parts[s][c] = V::Set1(0);
-    if constexpr (F::kStarts) parts[s][kChains - 1] = V::Broadcast(row.starts + first_group + s);
-  }
-  SLUICE_UNROLL
-  for (int k = 0; k < kStep; ++k) {
-    SLUICE_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      typename V::Int& part = parts[s][k % kChains];
-      part = Products::Dot(part, codes[s * kStep + k], V::Broadcast(values + 4 * (s * kStep + k)));
-    }
-  }
-  SLUICE_UNROLL
-  for (int s = 0; s < kSteps; ++s) {
-    const typename V::Int scale = ScaleFor<V, F>(*row.block, scales, first_group + s * kStep / F::kGroupDwords);
-    sum = Products::AddScaled(sum, TotalOf<V, F>(parts[s]), scale);
-  }
-  return sum;
-}
-
-// The same for pairs of codes with sub-scales of their own.
-template <class V, int kDwords>
-SLUICE_INLINE typename V::Int AddPairSums(const typename V::Int* codes, typename V::Int scales, const int8_t* values,
-                                          typename V::Int sum) {
-  typename V::Int sums[2] = {sum, V::Set1(0)};
-  SLUICE_UNROLL
-  for (int k = 0; k < kDwords; ++k) {
-    sums[k % 2] = V::MaddPairs(sums[k % 2], V::MaddBytes(codes[k], V::Broadcast(values + 4 * k)), scales);
-  }
-  return V::Add(sums[0], sums[1]);
-}
-
-// Adds the products of one part.
-template <class V, class F, int kPart>
-SLUICE_INLINE void AddPart(const RowBlock& row, const typename V::Int* codes, Header256<V>* header,
-                           typename V::Int* sum) {
-  constexpr int kDwords = kCodeDwords / F::kParts;
-  const int8_t* values = row.values + 4 * kPart * kDwords;
-  if constexpr (F::kPartScales) F::template DecodeScales<V, kPart>(header);
-  if constexpr (F::kPairScales) {
-    *sum = AddPairSums<V, kDwords>(codes, header->sum_pairs[kPart], values, *sum);
-  } else {
-    constexpr int kFirstGroup = kPart * kDwords / F::kGroupDwords;
-    *sum = AddScaledSum<V, F, kDwords>(codes, header->scales, kFirstGroup, row, values, *sum);
-  }
-}
-
-// One row: codes are used as they are decoded and go into no panel. Small parts are
-// decoded one ahead: the CPU looks about two parts ahead, too few to find work beside
-// the chain from an index to a sum (iq2_xs takes 10 % longer otherwise).
-template <class V, class F, int kPart>
-SLUICE_INLINE void AddParts(const Slice& slice, const RowBlock& row, const typename V::Int* codes, Header256<V>* header,
-                            typename V::Int* sum) {
-  typename V::Int next[kCodeDwords / F::kParts];
-  if constexpr (kCodeDwords / F::kParts > 8) {
-    DecodeOnePart<V, F, kPart>(slice, *header, next);
-    AddPart<V, F, kPart>(row, next, header, sum);
-  } else {
-    if constexpr (kPart + 1 < F::kParts) DecodeOnePart<V, F, kPart + 1>(slice, *header, next);
-    AddPart<V, F, kPart>(row, codes, header, sum);
-  }
-  if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slice, row, next, header, sum);
-}
-
-template <class V, class F>
-SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block256* row, Chains<V>* chains) {
-  Header256<V> header;
-  if constexpr (F::kPartScales) {
-    F::template DecodeFields<V>(slice.bytes, slice.stride, &header);
-  } else {
-    F::template DecodeHeader<V>(slice.bytes, slice.stride, &header);
-  }
-  alignas(64) int8_t space[256];
-  alignas(64) int32_t starts[16];
-  const Q8Block256& block = row[slice.index];
-  if constexpr (F::kStarts) {
-    constexpr int kHigh = F::kNibbleFactor == 0 ? 1 : 16 / F::kNibbleFactor;  // starts are those of the second chain
-    V::template SetStarts<F::kGroupDwords>(block.group_sums, -kHigh * kOffsetOf<V, F>, starts);
-  }
-  typename V::Int sum = V::Set1(0);
-  typename V::Int codes[kCodeDwords / F::kParts];
-  if constexpr (kCodeDwords / F::kParts <= 8) DecodeOnePart<V, F, 0>(slice, header, codes);
-  AddParts<V, F, 0>(slice, {&block, ValuesOf<F>(block, space), starts}, codes, &header, &sum);
-  if constexpr (kOffsetOf<V, F> != 0 && !F::kStarts) sum = V::Sub(sum, OffsetSum<V, F>(header, block));
-  ContinueChain<V, F>(header, block, sum, chains);
-}
-
-template <class V, class F>
-SLUICE_INLINE void OneRow(const Slice& slice, const Q8Block32x8* row, Chains<V>* chains) {
-  const Q8Block32x8* packs[1] = {row + slice.index};
-  for (int b = 0; b < slice.blocks; ++b) {
-    slice.template FetchAhead<V::kLanes * F::kBytes>(b);
-    typename V::Int codes[8];
-    typename V::Float unit, min_unit;
-    F::template Decode<V>(slice.bytes + b * F::kBytes, slice.stride, codes, &unit, &min_unit);
-    typename V::Int sums[1];
-    PlainSums<V, F, 1>(codes, packs, b, sums);
-    ContinueChain<V, F>(unit, min_unit, *packs[0], b, sums[0], chains);
-  }
-}
-
 template <class V, class F, class Panel>
 void AllRows(const Slice& slice, const void* const* rows, int n_rows, Panel* panel, Chains<V>* chains) {
   DecodeSlice<V, F>(slice, panel);
@@ -457,123 +321,17 @@ struct PanelSource {
   size_t stride;
   int64_t blocks;  // of a row
 
-  // From block number `first` on.
+  // From block number `first` on, of panel number `panel` of so many that are taken together.
   template <class V, class F, class Panel>
-  SLUICE_INLINE Slice SliceAt(int64_t first) const {
-    const uint8_t* from = bytes + first * F::kBytes * kFieldSpread<V>;
+  SLUICE_INLINE Slice SliceAt(int64_t first, int panel = 0, int panels = 1) const {
+    const size_t panel_bytes = V::kLanes * stride;
+    const uint8_t* from = bytes + panel * panel_bytes + first * F::kBytes * kFieldSpread<V>;
     const int taken = static_cast<int>(blocks - first < Panel::kBlocks ? blocks - first : Panel::kBlocks);
-    const uint8_t* next = bytes + V::kLanes * stride + V::kLanes * first * F::kBytes;
+    const uint8_t* next = bytes + (panel + panels) * panel_bytes + V::kLanes * first * F::kBytes;
     const uint8_t* ahead = stride < V::kStreamedRowBytes ? next : nullptr;
     return {from, stride, first / Panel::kBlocks, taken, ahead};
   }
 };
-
-// All blocks of one panel for a chunk of rows.
-template <class V, class F, class Panel>
-void RunPanel(const PanelSource& source, const void* const* rows, int n_rows, Chains<V>* chains) {
-  for (int r = 0; r < n_rows; ++r) chains[r].main = chains[r].minimum = V::ZeroFloat();
-  Panel panel;
-  for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    AllRows<V, F>(source.SliceAt<V, F, Panel>(first), rows, n_rows, &panel, chains);
-  }
-}
-
-// What one row takes a format as, where that is not how several rows do.
-template <class F>
-struct OneRowFormat {
-  using Type = F;
-};
-
-template <class V, class F, class Panel>
-void RunOneRow(const PanelSource& source, const void* row, Chains<V>* result) {
-  const auto* activations = static_cast<const typename Panel::Activations*>(row);
-  Chains<V> chains = {V::ZeroFloat(), V::ZeroFloat()};
-  for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    OneRow<V, typename OneRowFormat<F>::Type>(source.SliceAt<V, F, Panel>(first), activations, &chains);
-  }
-  *result = chains;
-}
-
-template <class V, class F>
-typename V::Float Finish(const Chains<V>& chains) {
-  if constexpr (F::kMinimums) return V::AddFloat(chains.main, chains.minimum);
-  return chains.main;
-}
-
-// Fewer outputs than lanes: the panel is run on a copy, group of blocks by
-// group of blocks, whose missing rows are zero.
-template <class V, class F, class Panel>
-void RunNarrow(const PanelSource& source, int n_out, const void* const* rows, int n_rows, Chains<V>* chains) {
-  for (int r = 0; r < n_rows; ++r) chains[r].main = chains[r].minimum = V::ZeroFloat();
-  constexpr int kCopyStride = Panel::kBlocks * F::kBytes;
-  uint8_t copy[V::kLanes * kCopyStride];
-  std::memset(copy, 0, sizeof copy);
-  Panel panel;
-  for (int64_t first = 0; first < source.blocks; first += Panel::kBlocks) {
-    Slice slice = source.SliceAt<V, F, Panel>(first);
-    const size_t bytes = static_cast<size_t>(slice.blocks * F::kBytes);
-    for (int o = 0; o < n_out; ++o) std::memcpy(copy + o * kCopyStride, slice.bytes + o * slice.stride, bytes);
-    slice.bytes = copy;
-    slice.stride = kCopyStride;
-    AllRows<V, F>(slice, rows, n_rows, &panel, chains);
-  }
-}
-
-template <class V, class F, class Panel>
-void NarrowMatMul(const MatMulArgs& args, const PanelSource& source, int64_t first_row, int n_rows) {
-  Chains<V> chains[kChunkRows];
-  const int n_out = static_cast<int>(args.n_out);
-  RunNarrow<V, F, Panel>(source, n_out, args.activations + first_row, n_rows, chains);
-  for (int r = 0; r < n_rows; ++r) {
-    float lanes[V::kLanes];
-    V::StoreFloat(lanes, Finish<V, F>(chains[r]));
-    std::memcpy(args.outputs[first_row + r], lanes, n_out * sizeof(float));
-  }
-}
-
-// At least kLanes outputs; the last panel overlaps the one before it, so that
-// it is full, and stores the same bits again.
-template <class V, class F, class Panel>
-void ChunkMatMul(const MatMulArgs& args, PanelSource source, int64_t first_row, int n_rows) {
-  Chains<V> chains[kChunkRows];
-  const uint8_t* weights = source.bytes;
-  for (int64_t output = 0; output < args.n_out; output += V::kLanes) {
-    const int64_t first = output + V::kLanes <= args.n_out ? output : args.n_out - V::kLanes;
-    source.bytes = weights + first * source.stride;
-    if (n_rows == 1) {
-      RunOneRow<V, F, Panel>(source, args.activations[first_row], chains);
-    } else {
-      RunPanel<V, F, Panel>(source, args.activations + first_row, n_rows, chains);
-    }
-    for (int r = 0; r < n_rows; ++r) V::StoreFloat(args.outputs[first_row + r] + first, Finish<V, F>(chains[r]));
-  }
-}
-
-// The first panel.
-template <class V, class F>
-PanelSource SourceOf(const MatMulArgs& args) {
-  PanelSource source;
-  source.bytes = static_cast<const uint8_t*>(args.weights);
-  source.blocks = args.n_in / F::template Panel<V>::kElements;
-  source.stride = static_cast<size_t>(source.blocks * F::kBytes);
-  return source;
-}
-
-// A MatMulFn.
-template <class V, class F>
-void PanelMatMul(const MatMulArgs& args) {
-  using Panel = typename F::template Panel<V>;
-  const PanelSource source = SourceOf<V, F>(args);
-  for (int64_t first = 0; first < args.n_rows; first += kChunkRows) {
-    const int64_t left = args.n_rows - first;
-    const int n_rows = static_cast<int>(left < kChunkRows ? left : kChunkRows);
-    if (args.n_out < V::kLanes) {
-      NarrowMatMul<V, F, Panel>(args, source, first, n_rows);
-    } else {
-      ChunkMatMul<V, F, Panel>(args, source, first, n_rows);
-    }
-  }
-}
 
 }  // namespace
 }  // namespace sluice

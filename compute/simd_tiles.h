@@ -43,6 +43,7 @@
 #include "compute/kernel_set.h"
 #include "compute/simd_common.h"
 #include "compute/simd_panel.h"
+#include "compute/simd_panel_matmul.h"
 
 namespace sluice {
 namespace {

@@ -24,7 +24,8 @@ int64_t ChunkOutputs(const Matrix& matrix, int64_t rows) {
   if (rows > kManyRows) return matrix.rows < kManyOutputs ? 32 : 64;
   const int64_t row_bytes = static_cast<int64_t>(RowBytes(matrix.type, matrix.n_in));
   const int64_t outputs = std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes, 1), 16, kMaxChunk);
-  return outputs / 16 * 16;
+  // Whole panels, and pairs of them where there are more: some kernels take two at once.
+  return outputs < 32 ? 16 : (outputs + 16) / 32 * 32;
 }
 
 // A product's outputs cut into chunks and its rows into blocks of equal size (a
