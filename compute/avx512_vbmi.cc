@@ -24,6 +24,8 @@ void FillVbmi(KernelSet* set) {
   EnterPlanes<BytesIq2Xs>(TensorType::kIQ2XS, set);
   EnterPlanes<BytesIq3Xxs>(TensorType::kIQ3XXS, set);
   EnterPlanes<BytesIq3S>(TensorType::kIQ3S, set);
+  set->kernels[static_cast<int>(TensorType::kIQ2S)].matmul_interleaved =
+      Avx512MatMul<BytesIq2SLabels, Avx512InterleavedOnUse>;
   Enter<FormatIq4Nl, Avx512Vbmi>(TensorType::kIQ4NL, set);
   Enter<FormatIq4Xs, Avx512Vbmi>(TensorType::kIQ4XS, set);
   Enter<FormatMxfp4, Avx512Vbmi>(TensorType::kMXFP4, set);

@@ -18,7 +18,7 @@ void Enter(TensorType type, KernelSet* set) {
 }  // namespace
 
 void FillVbmiGathers(KernelSet* set) {
-  Enter<BytesIq2S>(TensorType::kIQ2S, set);
+  set->kernels[static_cast<int>(TensorType::kIQ2S)].matmul = Avx512MatMul<BytesIq2S>;
   Enter<BytesIq1S>(TensorType::kIQ1S, set);
   Enter<BytesIq1M>(TensorType::kIQ1M, set);
 }

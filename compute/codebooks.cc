@@ -80,6 +80,72 @@ constexpr std::array<uint32_t, kSize> Nibbles(const uint16_t (&packed)[kSize]) {
   return entries;
 }
 
+// Labels for the entries of iq2_s, so that few parts of 64 labels have first halves of their own: eight entries whose
+// first halves are equal get labels 64 apart in the first 512, four such in the next 256, two in the next 128, and the
+// rest what is left.
+struct Iq2SOrder {
+  std::array<uint16_t, 1024> labels{};   // by entry
+  std::array<uint16_t, 1024> entries{};  // by label
+
+  constexpr explicit Iq2SOrder(const uint16_t (&packed)[1024]) {
+    std::array<bool, 1024> taken{};
+    unsigned first = 0;
+    for (unsigned alike : {8u, 4u, 2u}) {
+      unsigned slot = 0;
+      for (unsigned half = 0; half < 256 && slot < 64; ++half) slot = Place(packed, half, alike, first, slot, &taken);
+      first += 64 * alike;
+    }
+    for (unsigned entry = 0; entry < 1024; ++entry) {
+      if (!taken[entry]) Set(entry, first++);
+    }
+  }
+
+ private:
+  constexpr void Set(unsigned entry, unsigned label) {
+    labels[entry] = static_cast<uint16_t>(label);
+    entries[label] = static_cast<uint16_t>(entry);
+  }
+  // Gives labels from first + slot on to as many times `alike` entries with this half as there are, up to 64 slots in
+  // all; returns the next slot.
+  constexpr unsigned Place(const uint16_t (&packed)[1024], unsigned half, unsigned alike, unsigned first, unsigned slot,
+                           std::array<bool, 1024>* taken) {
+    std::array<unsigned, 8> found{};
+    unsigned count = 0;
+    for (unsigned entry = 0; entry < 1024 && slot < 64; ++entry) {
+      if ((*taken)[entry] || (packed[entry] & 0xffu) != half) continue;
+      found[count++] = entry;
+      if (count < alike) continue;
+      for (unsigned i = 0; i < alike; ++i) {
+        Set(found[i], first + 64 * i + slot);
+        (*taken)[found[i]] = true;
+      }
+      ++slot;
+      count = 0;
+    }
+    return slot;
+  }
+};
+
+constexpr std::array<uint8_t, 5 * 64> FirstHalves(const uint16_t (&packed)[1024], const Iq2SOrder& order) {
+  std::array<uint8_t, 5 * 64> halves{};
+  constexpr unsigned kFirstLabels[] = {0, 512, 768, 896, 960};
+  for (unsigned i = 0; i < 5 * 64; ++i) {
+    halves[i] = static_cast<uint8_t>(packed[order.entries[kFirstLabels[i / 64] + i % 64]] & 0xff);
+  }
+  return halves;
+}
+constexpr std::array<uint8_t, 1024> SecondHalves(const uint16_t (&packed)[1024], const Iq2SOrder& order) {
+  std::array<uint8_t, 1024> halves{};
+  for (unsigned i = 0; i < 1024; ++i) halves[i] = static_cast<uint8_t>(packed[order.entries[i]] >> 8);
+  return halves;
+}
+constexpr std::array<uint32_t, 1024> HalvesByLabel(const uint16_t (&packed)[1024], const Iq2SOrder& order) {
+  const std::array<uint32_t, 1024> by_entry = Halves(packed);
+  std::array<uint32_t, 1024> halves{};
+  for (unsigned i = 0; i < 1024; ++i) halves[i] = by_entry[order.entries[i]];
+  return halves;
+}
+
 // clang-format off
 constexpr uint16_t kIq1Packed[2048] = {
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0015, 0x0020, 0x0022, 0x0028, 0x002a, 0x0045, 0x0051, 0x0054,
@@ -435,6 +501,11 @@ alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOfP
 alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = NibblesOfPairs(kIq3SPacked);
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
+constexpr Iq2SOrder kIq2SOrder(kIq2SPacked);
+constinit const std::array<uint16_t, 1024> kIq2SLabels = kIq2SOrder.labels;
+alignas(64) constinit const std::array<uint8_t, 5 * 64> kIq2SFirstHalves = FirstHalves(kIq2SPacked, kIq2SOrder);
+alignas(64) constinit const std::array<uint8_t, 1024> kIq2SSecondHalves = SecondHalves(kIq2SPacked, kIq2SOrder);
+alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalvesByLabel = HalvesByLabel(kIq2SPacked, kIq2SOrder);
 alignas(64) constinit const std::array<uint32_t, 2048> kIq1Halves = Halves(kIq1Packed);
 alignas(64) constinit const std::array<uint32_t, 2048> kIq1Nibbles = Nibbles(kIq1Packed);
 alignas(64) constinit const std::array<uint8_t, 128> kSigns7Bit = EvenSigns();

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "compute/codebooks.h"
 
 namespace sluice {
 namespace {
@@ -27,15 +28,32 @@ void PartIndicesOfIq2Xs(uint8_t* block) {
   for (int i = 0; i < 8; ++i) PartWords(block + 2 + 8 * i);
 }
 
+void LabelIq2S(uint8_t* block) {
+  for (int part = 0; part < 8; ++part) {
+    uint8_t* const low = block + 2 + 4 * part;
+    uint8_t* const high = block + 66 + part;
+    unsigned labels_high = 0;
+    for (int i = 0; i < 4; ++i) {
+      const unsigned label = kIq2SLabels[low[i] | (*high >> (2 * i) & 3u) << 8];
+      low[i] = static_cast<uint8_t>(label);
+      labels_high |= label >> 8 << (2 * i);
+    }
+    *high = static_cast<uint8_t>(labels_high);
+  }
+}
+
+void PrepareBlock(TensorType type, uint8_t* block) {
+  if (type == TensorType::kIQ2XS) PartIndicesOfIq2Xs(block);
+  if (type == TensorType::kIQ2S) LabelIq2S(block);
+}
+
 }  // namespace
 
 void InterleavePanel(TensorType type, int64_t n_in, uint8_t* panel, uint8_t* scratch) {
   const size_t row_bytes = RowBytes(type, n_in), block_bytes = InfoOf(type).block_bytes;
   SLUICE_CHECK(block_bytes % 2 == 0 && block_bytes > 4);
   std::memcpy(scratch, panel, kInterleavedRows * row_bytes);
-  for (size_t at = 0; type == TensorType::kIQ2XS && at < kInterleavedRows * row_bytes; at += block_bytes) {
-    PartIndicesOfIq2Xs(scratch + at);
-  }
+  for (size_t at = 0; at < kInterleavedRows * row_bytes; at += block_bytes) PrepareBlock(type, scratch + at);
   const size_t head_bytes = block_bytes % 4;
   for (size_t block = 0; block < row_bytes; block += block_bytes) {
     if (head_bytes != 0) panel = PutField<2>(scratch + block, row_bytes, panel);

@@ -5,7 +5,8 @@
 // So a register holds the same field of sixteen rows by one load, and a panel is read from one end to the other: as
 // filed, rows are apart, and what to look for in them has to be transposed (docs/experiments.md has what that costs).
 // The bytes of a panel stay within it; a matrix takes the same room. Of iq2_xs each four words of indices and signs
-// become a dword of their low bytes and one of their high bytes before.
+// become a dword of their low bytes and one of their high bytes before; of iq2_s each index becomes a label, which
+// permutations of bytes need fewer steps to look up (compute/codebooks.h).
 #ifndef SLUICE_COMPUTE_INTERLEAVE_H_
 #define SLUICE_COMPUTE_INTERLEAVE_H_
 

@@ -82,12 +82,12 @@ SLUICE_INLINE Lanes MapBits(Lanes bytes, int64_t matrix) {
   return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(matrix), 0);
 }
 
-// Seven sign bits in each byte from bit kFirst on. The signs of elements kElement and kElement + 1 come to bits 4 and
-// 5; the eighth makes the number of negative ones even.
-template <int kFirst, int kElement>
-SLUICE_INLINE Lanes TwoSigns(Lanes sevens) {
-  constexpr uint8_t kSecond = kElement == 6 ? 0x7f : 2 << kElement;
-  return MapBits(sevens, BitMatrix({0, 0, 0, 0, 1 << (kFirst + kElement), kSecond << kFirst, 0, 0}));
+// Eight sign bits in each byte, or seven from bit kFirst on, where the eighth makes the number of negative elements
+// even. The signs of elements kElement and kElement + 1 come to bits 4 and 5.
+template <int kSigns, int kFirst, int kElement>
+SLUICE_INLINE Lanes TwoSigns(Lanes signs) {
+  constexpr uint8_t kSecond = kSigns == 7 && kElement == 6 ? 0x7f : 2 << kElement;
+  return MapBits(signs, BitMatrix({0, 0, 0, 0, 1 << (kFirst + kElement), kSecond << kFirst, 0, 0}));
 }
 // Four 7-bit numbers side by side in each lane, into its bytes; what stands above them there is undefined.
 SLUICE_INLINE Lanes SidesToBytes(Lanes words) {
@@ -116,16 +116,30 @@ SLUICE_INLINE void DecodeIq2(Lanes packed, Lanes signs, Lanes* codes) {
   codes[1] = LevelsOf(kOdd, both);
 }
 
-// Four entries of eight elements; their signs from bit kFirst of `sevens` on.
+// Halves of four entries of eight elements and their signs: bytes of eight, or of seven from bit kFirst on.
+template <int kOffset, int kSigns = 8, int kFirst = 0>
+SLUICE_INLINE void DecodeHalves(Lanes first, Lanes second, Lanes signs, Lanes* codes) {
+  DecodeIq2<kOffset>(first, TwoSigns<kSigns, kFirst, 0>(signs), codes);
+  DecodeIq2<kOffset>(_mm512_srli_epi16(first, 4), TwoSigns<kSigns, kFirst, 2>(signs), codes + 2);
+  DecodeIq2<kOffset>(second, TwoSigns<kSigns, kFirst, 4>(signs), codes + 4);
+  DecodeIq2<kOffset>(_mm512_srli_epi16(second, 4), TwoSigns<kSigns, kFirst, 6>(signs), codes + 6);
+}
+// The same of entries in planes; seven signs from bit kFirst on.
 template <int kOffset, int kFirst, class Planes, int kMasks>
 SLUICE_INLINE void DecodePlanes(const Planes& planes, Lanes indices, const HighBits<kMasks>& high, Lanes sevens,
                                 Lanes* codes) {
   const uint8_t* bytes = reinterpret_cast<const uint8_t*>(&planes);
   const Lanes first = LookupPlane(bytes, indices, high), second = LookupPlane(bytes + (64 << kMasks), indices, high);
-  DecodeIq2<kOffset>(first, TwoSigns<kFirst, 0>(sevens), codes);
-  DecodeIq2<kOffset>(_mm512_srli_epi16(first, 4), TwoSigns<kFirst, 2>(sevens), codes + 2);
-  DecodeIq2<kOffset>(second, TwoSigns<kFirst, 4>(sevens), codes + 4);
-  DecodeIq2<kOffset>(_mm512_srli_epi16(second, 4), TwoSigns<kFirst, 6>(sevens), codes + 6);
+  DecodeHalves<kOffset, 7, kFirst>(first, second, sevens, codes);
+}
+
+// The two nibbles of byte kByte as odd scales in the words of a lane; words are taken from a bit before their nibble
+// on, which doubles it.
+template <int kByte>
+SLUICE_INLINE Lanes OddNibblePair(Lanes nibbles) {
+  constexpr int64_t kFrom[] = {0x0023001f0003003f, 0x002b0027000b0007, 0x0033002f0013000f, 0x003b0037001b0017};
+  const Lanes doubled = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kFrom[kByte]), nibbles);
+  return _mm512_or_si512(Bits(doubled, 0x001e001e), _mm512_set1_epi32(0x00010001));
 }
 
 // A dword of codes has one element of four entries of eight.
@@ -236,14 +250,9 @@ struct RowIq2XsPlanes : GridIq2Xs, EightsArranged {
   static constexpr bool kStarts = false;
   static constexpr bool kPairScales = true;
 
-  // The two nibbles of a byte as odd scales in the words of a lane; words are taken from a bit before their nibble on,
-  // which doubles it.
   template <class V, int kPart>
   static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
-    constexpr int64_t kFrom[] = {0x0023001f0003003f, 0x002b0027000b0007, 0x0033002f0013000f, 0x003b0037001b0017};
-    const Lanes nibbles = header->common[16 + kPart / 4];
-    const Lanes doubled = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kFrom[kPart % 4]), nibbles);
-    header->sum_pairs[kPart] = _mm512_or_si512(Bits(doubled, 0x001e001e), _mm512_set1_epi32(0x00010001));
+    header->sum_pairs[kPart] = OddNibblePair<kPart % 4>(header->common[16 + kPart / 4]);
   }
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
@@ -266,6 +275,61 @@ struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
     Indices<kPart>(fields, indices);
     DecodeFour(kIq2SHalves, indices, fields[8 + kPart], codes);
   }
+};
+
+// Several rows of interleaved iq2_s, whose indices are labels.
+struct BytesIq2SLabels : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
+  using PairsArranged::kArranged;
+  static constexpr bool kSideBySide = true;
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    Lanes labels[4];
+    Indices<kPart>(fields, labels);
+    DecodeFour(kIq2SHalvesByLabel, labels, fields[8 + kPart], codes);
+  }
+};
+
+// One row of it: 21 permutations instead of 32, and instead of gathers, which leave too little else to be issued.
+struct RowIq2SPlanes : GridIq2S, EightsArranged {
+  using EightsArranged::kArranged;
+  static constexpr bool kStarts = false;
+  static constexpr bool kPairScales = true;
+
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    header->sum_pairs[kPart] = OddNibblePair<kPart % 4>(header->common[18 + kPart / 4]);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    constexpr int kByte = kPart % 4;
+    const Lanes labels = fields[kPart], signs = fields[8 + kPart];
+    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
+    const __mmask64 ninth = _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x40100401));
+    const __mmask64 tenth = _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80200802u)));
+    const HighBits<2> low = HighBitsOf(labels);
+    DecodeHalves<kOffset>(FirstHalf(labels, low, ninth, tenth), SecondHalf(labels, low, ninth, tenth), signs, codes);
+  }
+
+ private:
+  static SLUICE_INLINE Lanes FirstHalf(Lanes labels, const HighBits<2>& low, __mmask64 ninth, __mmask64 tenth) {
+    const uint8_t* halves = reinterpret_cast<const uint8_t*>(&kIq2SFirstHalves);
+    const auto part = [halves](int i) { return _mm512_load_si512(halves + 64 * i); };
+    const __mmask64 last_quarter = tenth & ninth, last_eighth = last_quarter & low.masks[1];
+    Lanes found = _mm512_permutexvar_epi8(labels, part(0));
+    found = _mm512_mask_permutexvar_epi8(found, tenth, labels, part(1));
+    found = _mm512_mask_permutexvar_epi8(found, last_quarter, labels, part(2));
+    found = _mm512_mask_permutexvar_epi8(found, last_eighth, labels, part(3));
+    return _mm512_mask_permutexvar_epi8(found, last_eighth & low.masks[0], labels, part(4));
+  }
+  static SLUICE_INLINE Lanes SecondHalf(Lanes labels, const HighBits<2>& low, __mmask64 ninth, __mmask64 tenth) {
+    const uint8_t* halves = reinterpret_cast<const uint8_t*>(&kIq2SSecondHalves);
+    const HighBits<3> high = {{low.masks[0], low.masks[1], ninth}};
+    return _mm512_mask_blend_epi8(tenth, LookupPlane(halves, labels, high), LookupPlane(halves + 512, labels, high));
+  }
+};
+template <>
+struct OneRowFormat<BytesIq2SLabels> {
+  using Type = RowIq2SPlanes;
 };
 
 // Entries of four elements of three bits.
