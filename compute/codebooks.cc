@@ -80,22 +80,22 @@ constexpr std::array<uint32_t, kSize> Nibbles(const uint16_t (&packed)[kSize]) {
   return entries;
 }
 
-// Labels for the entries of iq2_s, so that few parts of 64 labels have first halves of their own: eight entries whose
-// first halves are equal get labels 64 apart in the first 512, four such in the next 256, two in the next 128, and the
-// rest what is left.
-struct Iq2SOrder {
-  std::array<uint16_t, 1024> labels{};   // by entry
-  std::array<uint16_t, 1024> entries{};  // by label
+// Labels for the entries of a code book, so that few parts of 64 labels have first halves of their own: of the first
+// half of labels, those 64 apart are as many entries with equal first halves as there are; so are those of the next
+// quarter, and so on; the last 128 are what is left.
+template <size_t kSize>
+struct LabelOrder {
+  std::array<uint16_t, kSize> labels{};   // by entry
+  std::array<uint16_t, kSize> entries{};  // by label
 
-  constexpr explicit Iq2SOrder(const uint16_t (&packed)[1024]) {
-    std::array<bool, 1024> taken{};
+  constexpr explicit LabelOrder(const uint16_t (&packed)[kSize]) {
+    std::array<bool, kSize> taken{};
     unsigned first = 0;
-    for (unsigned alike : {8u, 4u, 2u}) {
+    for (unsigned alike = kSize / 128; alike >= 2; first += 64 * alike, alike /= 2) {
       unsigned slot = 0;
-      for (unsigned half = 0; half < 256 && slot < 64; ++half) slot = Place(packed, half, alike, first, slot, &taken);
-      first += 64 * alike;
+      for (unsigned half = 0; half < 256; ++half) slot = Place(packed, half, alike, first, slot, &taken);
     }
-    for (unsigned entry = 0; entry < 1024; ++entry) {
+    for (unsigned entry = 0; entry < kSize; ++entry) {
       if (!taken[entry]) Set(entry, first++);
     }
   }
@@ -107,11 +107,11 @@ struct Iq2SOrder {
   }
   // Gives labels from first + slot on to as many times `alike` entries with this half as there are, up to 64 slots in
   // all; returns the next slot.
-  constexpr unsigned Place(const uint16_t (&packed)[1024], unsigned half, unsigned alike, unsigned first, unsigned slot,
-                           std::array<bool, 1024>* taken) {
+  constexpr unsigned Place(const uint16_t (&packed)[kSize], unsigned half, unsigned alike, unsigned first,
+                           unsigned slot, std::array<bool, kSize>* taken) {
     std::array<unsigned, 8> found{};
     unsigned count = 0;
-    for (unsigned entry = 0; entry < 1024 && slot < 64; ++entry) {
+    for (unsigned entry = 0; entry < kSize && slot < 64; ++entry) {
       if ((*taken)[entry] || (packed[entry] & 0xffu) != half) continue;
       found[count++] = entry;
       if (count < alike) continue;
@@ -126,23 +126,29 @@ struct Iq2SOrder {
   }
 };
 
-constexpr std::array<uint8_t, 5 * 64> FirstHalves(const uint16_t (&packed)[1024], const Iq2SOrder& order) {
-  std::array<uint8_t, 5 * 64> halves{};
-  constexpr unsigned kFirstLabels[] = {0, 512, 768, 896, 960};
-  for (unsigned i = 0; i < 5 * 64; ++i) {
-    halves[i] = static_cast<uint8_t>(packed[order.entries[kFirstLabels[i / 64] + i % 64]] & 0xff);
+// Of each run of labels with equal first halves, the first 64, and the last 64 of all.
+template <size_t kHalves, size_t kSize>
+constexpr std::array<uint8_t, kHalves> FirstHalves(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
+  std::array<uint8_t, kHalves> halves{};
+  unsigned first = 0, alike = kSize / 128;
+  for (unsigned part = 0; part<kHalves / 64; ++part, first += 64 * alike, alike = alike> 1 ? alike / 2 : 1) {
+    for (unsigned i = 0; i < 64; ++i) {
+      halves[64 * part + i] = static_cast<uint8_t>(packed[order.entries[first + i]] & 0xff);
+    }
   }
   return halves;
 }
-constexpr std::array<uint8_t, 1024> SecondHalves(const uint16_t (&packed)[1024], const Iq2SOrder& order) {
-  std::array<uint8_t, 1024> halves{};
-  for (unsigned i = 0; i < 1024; ++i) halves[i] = static_cast<uint8_t>(packed[order.entries[i]] >> 8);
+template <size_t kSize>
+constexpr std::array<uint8_t, kSize> SecondHalves(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
+  std::array<uint8_t, kSize> halves{};
+  for (unsigned i = 0; i < kSize; ++i) halves[i] = static_cast<uint8_t>(packed[order.entries[i]] >> 8);
   return halves;
 }
-constexpr std::array<uint32_t, 1024> HalvesByLabel(const uint16_t (&packed)[1024], const Iq2SOrder& order) {
-  const std::array<uint32_t, 1024> by_entry = Halves(packed);
-  std::array<uint32_t, 1024> halves{};
-  for (unsigned i = 0; i < 1024; ++i) halves[i] = by_entry[order.entries[i]];
+template <size_t kSize>
+constexpr std::array<uint32_t, kSize> HalvesByLabel(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
+  const std::array<uint32_t, kSize> by_entry = Halves(packed);
+  std::array<uint32_t, kSize> halves{};
+  for (unsigned i = 0; i < kSize; ++i) halves[i] = by_entry[order.entries[i]];
   return halves;
 }
 
@@ -501,9 +507,15 @@ alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOfP
 alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = NibblesOfPairs(kIq3SPacked);
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
-constexpr Iq2SOrder kIq2SOrder(kIq2SPacked);
+constexpr LabelOrder<512> kIq2XsOrder(kIq2XsPacked);
+constinit const std::array<uint16_t, 512> kIq2XsLabels = kIq2XsOrder.labels;
+alignas(64) constinit const std::array<uint8_t, 4 * 64> kIq2XsFirstHalves = FirstHalves<4 * 64>(kIq2XsPacked,
+                                                                                                kIq2XsOrder);
+alignas(64) constinit const std::array<uint8_t, 512> kIq2XsSecondHalves = SecondHalves(kIq2XsPacked, kIq2XsOrder);
+alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalvesByLabel = HalvesByLabel(kIq2XsPacked, kIq2XsOrder);
+constexpr LabelOrder<1024> kIq2SOrder(kIq2SPacked);
 constinit const std::array<uint16_t, 1024> kIq2SLabels = kIq2SOrder.labels;
-alignas(64) constinit const std::array<uint8_t, 5 * 64> kIq2SFirstHalves = FirstHalves(kIq2SPacked, kIq2SOrder);
+alignas(64) constinit const std::array<uint8_t, 5 * 64> kIq2SFirstHalves = FirstHalves<5 * 64>(kIq2SPacked, kIq2SOrder);
 alignas(64) constinit const std::array<uint8_t, 1024> kIq2SSecondHalves = SecondHalves(kIq2SPacked, kIq2SOrder);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalvesByLabel = HalvesByLabel(kIq2SPacked, kIq2SOrder);
 alignas(64) constinit const std::array<uint32_t, 2048> kIq1Halves = Halves(kIq1Packed);

@@ -35,16 +35,20 @@ extern const std::array<uint8_t, 2 * 512> kIq3SPlanes;
 // The first level of each half in the lower nibble, bit 3 set in both: ones' complement makes it that of the other
 // sign.
 extern const std::array<uint8_t, 2 * 512> kIq3SNibbles;
-// Of iq2_s in the order of labels, which interleaved weights have instead of indices (compute/interleave.h): the first
-// halves of labels 0 to 511 are those of 0 to 63 over and over, of 512 to 767 those of 512 to 575, of 768 to 895 those
-// of 768 to 831, so there are five times 64.
-extern const std::array<uint16_t, 1024> kIq2SLabels;  // by index
+// In the order of labels, which interleaved weights have instead of indices (compute/interleave.h): of the first half
+// of labels the first halves are those of labels 0 to 63 over and over, of the next quarter those of its first 64, and
+// so on down to the last two times 64, which have their own.
+extern const std::array<uint16_t, 512> kIq2XsLabels;  // by index
+extern const std::array<uint8_t, 4 * 64> kIq2XsFirstHalves;
+extern const std::array<uint8_t, 512> kIq2XsSecondHalves;
+extern const std::array<uint16_t, 1024> kIq2SLabels;
 extern const std::array<uint8_t, 5 * 64> kIq2SFirstHalves;
 extern const std::array<uint8_t, 1024> kIq2SSecondHalves;
 // For gathers: bytes 0 and 1 of a dword are the first half of a packed entry, bytes 2
 // and 3 the second.
 extern const std::array<uint32_t, 512> kIq2XsHalves;
 extern const std::array<uint32_t, 1024> kIq2SHalves;
+extern const std::array<uint32_t, 512> kIq2XsHalvesByLabel;
 extern const std::array<uint32_t, 1024> kIq2SHalvesByLabel;
 extern const std::array<uint32_t, 2048> kIq1Halves;
 // A level in each nibble, of elements 0, 4, 1, 5 ... from the lowest on.

@@ -17,15 +17,19 @@ uint8_t* PutField(const uint8_t* from, size_t stride, uint8_t* to) {
   return to + kInterleavedRows * static_cast<int64_t>(kBytes);
 }
 
-// Four words to their low bytes and their high bytes.
-void PartWords(uint8_t* words) {
+// Four words of nine bits of index and seven of signs: labels instead of indices, low bytes in front of high bytes.
+void LabelWords(uint8_t* words) {
   uint8_t parted[8];
-  for (int i = 0; i < 8; ++i) parted[i] = words[i % 4 * 2 + i / 4];
+  for (int i = 0; i < 4; ++i) {
+    const unsigned label = kIq2XsLabels[words[2 * i] | (words[2 * i + 1] & 1u) << 8];
+    parted[i] = static_cast<uint8_t>(label);
+    parted[4 + i] = static_cast<uint8_t>((words[2 * i + 1] & 0xfe) | label >> 8);
+  }
   std::memcpy(words, parted, sizeof parted);
 }
 
-void PartIndicesOfIq2Xs(uint8_t* block) {
-  for (int i = 0; i < 8; ++i) PartWords(block + 2 + 8 * i);
+void LabelIq2Xs(uint8_t* block) {
+  for (int i = 0; i < 8; ++i) LabelWords(block + 2 + 8 * i);
 }
 
 void LabelIq2S(uint8_t* block) {
@@ -43,7 +47,7 @@ void LabelIq2S(uint8_t* block) {
 }
 
 void PrepareBlock(TensorType type, uint8_t* block) {
-  if (type == TensorType::kIQ2XS) PartIndicesOfIq2Xs(block);
+  if (type == TensorType::kIQ2XS) LabelIq2Xs(block);
   if (type == TensorType::kIQ2S) LabelIq2S(block);
 }
 

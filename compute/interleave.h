@@ -4,9 +4,9 @@
 // its dwords (a float16, or nothing) of all sixteen rows, then its first dword of all sixteen, its second, and so on.
 // So a register holds the same field of sixteen rows by one load, and a panel is read from one end to the other: as
 // filed, rows are apart, and what to look for in them has to be transposed (docs/experiments.md has what that costs).
-// The bytes of a panel stay within it; a matrix takes the same room. Of iq2_xs each four words of indices and signs
-// become a dword of their low bytes and one of their high bytes before; of iq2_s each index becomes a label, which
-// permutations of bytes need fewer steps to look up (compute/codebooks.h).
+// The bytes of a panel stay within it; a matrix takes the same room. Of iq2_xs and iq2_s
+// each index becomes a label before, which permutations of bytes look up in fewer steps (compute/codebooks.h), and of
+// iq2_xs each four words of labels and signs a dword of their low bytes and one of their high bytes.
 #ifndef SLUICE_COMPUTE_INTERLEAVE_H_
 #define SLUICE_COMPUTE_INTERLEAVE_H_
 

@@ -59,10 +59,12 @@ SLUICE_INLINE HighBits<3> HighBitsOf(Lanes indices, __mmask64 ninth) {
 // (vpermi2b, three operations of the vector ports instead of two) took iq2_xxs 4 % longer.
 template <int kMasks>
 SLUICE_INLINE Lanes LookupPlane(const uint8_t* plane, Lanes indices, const HighBits<kMasks>& high) {
-  if constexpr (kMasks == 3) {
-    const HighBits<2> rest = {{high.masks[0], high.masks[1]}};
-    return _mm512_mask_blend_epi8(high.masks[2], LookupPlane(plane, indices, rest),
-                                  LookupPlane(plane + 256, indices, rest));
+  if constexpr (kMasks > 2) {
+    HighBits<kMasks - 1> rest;
+    SLUICE_UNROLL
+    for (int i = 0; i < kMasks - 1; ++i) rest.masks[i] = high.masks[i];
+    const Lanes low = LookupPlane(plane, indices, rest);
+    return _mm512_mask_blend_epi8(high.masks[kMasks - 1], low, LookupPlane(plane + (32 << kMasks), indices, rest));
   } else {
     const auto part = [plane](int i) { return _mm512_load_si512(plane + 64 * i); };
     const Lanes found = _mm512_permutexvar_epi8(indices, part(0));
@@ -202,69 +204,107 @@ struct PairsIq2 : PairsArranged {
   }
 };
 
-// The words of iq2_xs, nine bits of index and seven of signs. Interleaved panels have the low bytes of four of them in
-// one field and the high bytes in the next.
-template <class V>
-struct WordsOfIq2Xs {
-  Lanes first, second;  // two words in each, or four bytes
-
-  SLUICE_INLINE Lanes low() const { return Bytes<0>(); }
-  SLUICE_INLINE Lanes high() const { return Bytes<1>(); }
-  // Two words, kPair 0 or 1.
-  template <int kPair>
-  SLUICE_INLINE Lanes words() const {
-    if constexpr (kFieldSpread<V> == 1) return kPair == 0 ? first : second;
-    constexpr int kByte = 2 * kPair;
-    const Lanes high = Avx512::ShuffleBytes<-1, kByte, -1, kByte + 1>(second);
-    return _mm512_or_si512(high, Avx512::ShuffleBytes<kByte, -1, kByte + 1, -1>(first));
-  }
-
- private:
-  template <int kByte>
-  SLUICE_INLINE Lanes Bytes() const {
-    if constexpr (kFieldSpread < V >> 1) return kByte == 0 ? first : second;
-    const Lanes bytes = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(first);
-    const Lanes order = Avx512::OrderOf<-1, -1, kByte, 2 + kByte>();
-    return _mm512_mask_shuffle_epi8(bytes, 0xcccccccccccccccc, second, order);
-  }
-};
-
 struct BytesIq2Xs : GridIq2Xs, PairsIq2<RowIq2Xs::kMagnitude> {
   using PairsArranged::kArranged;
   static constexpr bool kSideBySide = true;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    const WordsOfIq2Xs<V> all = {fields[2 * kPart], fields[2 * kPart + 1]};
-    const Lanes low = all.template words<0>(), high = all.template words<1>();
+    // Words of nine bits of index and seven of signs.
+    const Lanes low = fields[2 * kPart], high = fields[2 * kPart + 1];
     const Lanes indices[4] = {Bits(low, 511), Bits(_mm512_srli_epi32(low, 16), 511), Bits(high, 511),
                               Bits(_mm512_srli_epi32(high, 16), 511)};
-    const Lanes signs = MapBits(all.high(), BitMatrix({0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xfe}));
-    DecodeFour(kIq2XsHalves, indices, signs, codes);
+    const Lanes sevens =
+        _mm512_or_si512(Avx512::ShuffleBytes<1, 3, -1, -1>(low), Avx512::ShuffleBytes<-1, -1, 1, 3>(high));
+    DecodeFour(kIq2XsHalves, indices, SignsOfUpperSevens(sevens), codes);
+  }
+
+ protected:
+  static SLUICE_INLINE Lanes SignsOfUpperSevens(Lanes sevens) {
+    return MapBits(sevens, BitMatrix({0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xfe}));
   }
 };
 
-// One row of iq2_xs: neighbouring codes of a dword share a sub-scale, not all four. To bring two bytes of each plane
-// together instead, as BytesIq2Xs has them, would be nine operations in 67.
-struct RowIq2XsPlanes : GridIq2Xs, EightsArranged {
-  using EightsArranged::kArranged;
+// Scales of one row of iq2_xs and iq2_s: neighbouring codes of a dword share a sub-scale, not all four. To bring two
+// bytes of each half together instead, as several rows have them, would be nine operations in 67. Two fields from
+// kScaleField on.
+template <int kScaleField>
+struct RowScalesOfPairs : EightsArranged {
   static constexpr bool kStarts = false;
   static constexpr bool kPairScales = true;
 
   template <class V, int kPart>
   static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
-    header->sum_pairs[kPart] = OddNibblePair<kPart % 4>(header->common[16 + kPart / 4]);
+    header->sum_pairs[kPart] = OddNibblePair<kPart % 4>(header->common[kScaleField + kPart / 4]);
   }
+};
+
+// One row of iq2_xs.
+struct RowIq2XsPlanes : GridIq2Xs, RowScalesOfPairs<16> {
+  using EightsArranged::kArranged;
+  using RowScalesOfPairs::DecodeScales;
+  using RowScalesOfPairs::kPairScales;
+  using RowScalesOfPairs::kStarts;
+
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    const WordsOfIq2Xs<V> words = {fields[2 * kPart], fields[2 * kPart + 1]};
-    const Lanes low = words.low(), high = words.high();
+    // The low and the high bytes of four words.
+    const Lanes words = fields[2 * kPart], more = fields[2 * kPart + 1];
+    const Lanes low = BytesOfWords<0>(words, more), high = BytesOfWords<1>(words, more);
     const __mmask64 ninth = _mm512_test_epi8_mask(high, _mm512_set1_epi8(1));
     DecodePlanes<kOffset, 1>(kIq2XsPlanes, low, HighBitsOf(low, ninth), high, codes);
+  }
+
+ private:
+  template <int kByte>
+  static SLUICE_INLINE Lanes BytesOfWords(Lanes words, Lanes more) {
+    const Lanes first = Avx512::ShuffleBytes<kByte, 2 + kByte, -1, -1>(words);
+    const Lanes order = Avx512::OrderOf<-1, -1, kByte, 2 + kByte>();
+    return _mm512_mask_shuffle_epi8(first, 0xcccccccccccccccc, more, order);
   }
 };
 template <>
 struct OneRowFormat<BytesIq2Xs> {
   using Type = RowIq2XsPlanes;
+};
+
+// Halves of entries by their labels: the second ones from a plane, the first ones from as few parts as differ.
+template <int kMasks>
+SLUICE_INLINE Lanes LookupFirstHalf(const uint8_t* halves, Lanes labels, const HighBits<kMasks>& high) {
+  Lanes found = _mm512_permutexvar_epi8(labels, _mm512_load_si512(halves));
+  __mmask64 where = ~__mmask64{0};
+  SLUICE_UNROLL
+  for (int i = 1; i <= kMasks; ++i) {
+    where = i == 1 ? high.masks[kMasks - 1] : where & high.masks[kMasks - i];
+    found = _mm512_mask_permutexvar_epi8(found, where, labels, _mm512_load_si512(halves + 64 * i));
+  }
+  return found;
+}
+
+// Several rows of interleaved iq2_xs: labels and, in a field of their own, their ninth bits below seven signs.
+struct BytesIq2XsLabels : BytesIq2Xs {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes low = fields[2 * kPart], high = fields[2 * kPart + 1];
+    const auto label = [](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, 0x100)); };
+    const Lanes labels[4] = {label(ByteOf<0>(low), _mm512_slli_epi32(high, 8)), label(ByteOf<1>(low), high),
+                             label(ByteOf<2>(low), _mm512_srli_epi32(high, 8)),
+                             label(ByteOf<3>(low), _mm512_srli_epi32(high, 16))};
+    DecodeFour(kIq2XsHalvesByLabel, labels, SignsOfUpperSevens(high), codes);
+  }
+};
+struct RowIq2XsLabels : RowIq2XsPlanes {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes labels = fields[2 * kPart], signs = fields[2 * kPart + 1];
+    const HighBits<3> high = HighBitsOf(labels, _mm512_test_epi8_mask(signs, _mm512_set1_epi8(1)));
+    const Lanes first = LookupFirstHalf(reinterpret_cast<const uint8_t*>(&kIq2XsFirstHalves), labels, high);
+    const Lanes second = LookupPlane(reinterpret_cast<const uint8_t*>(&kIq2XsSecondHalves), labels, high);
+    DecodeHalves<kOffset, 7, 1>(first, second, signs, codes);
+  }
+};
+template <>
+struct OneRowFormat<BytesIq2XsLabels> {
+  using Type = RowIq2XsLabels;
 };
 
 struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
@@ -290,46 +330,28 @@ struct BytesIq2SLabels : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
 };
 
 // One row of it: 21 permutations instead of 32, and instead of gathers, which leave too little else to be issued.
-struct RowIq2SPlanes : GridIq2S, EightsArranged {
+struct RowIq2SLabels : GridIq2S, RowScalesOfPairs<18> {
   using EightsArranged::kArranged;
-  static constexpr bool kStarts = false;
-  static constexpr bool kPairScales = true;
+  using RowScalesOfPairs::DecodeScales;
+  using RowScalesOfPairs::kPairScales;
+  using RowScalesOfPairs::kStarts;
 
-  template <class V, int kPart>
-  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
-    header->sum_pairs[kPart] = OddNibblePair<kPart % 4>(header->common[18 + kPart / 4]);
-  }
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     constexpr int kByte = kPart % 4;
-    const Lanes labels = fields[kPart], signs = fields[8 + kPart];
+    const Lanes labels = fields[kPart];
     const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
-    const __mmask64 ninth = _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x40100401));
-    const __mmask64 tenth = _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80200802u)));
     const HighBits<2> low = HighBitsOf(labels);
-    DecodeHalves<kOffset>(FirstHalf(labels, low, ninth, tenth), SecondHalf(labels, low, ninth, tenth), signs, codes);
-  }
-
- private:
-  static SLUICE_INLINE Lanes FirstHalf(Lanes labels, const HighBits<2>& low, __mmask64 ninth, __mmask64 tenth) {
-    const uint8_t* halves = reinterpret_cast<const uint8_t*>(&kIq2SFirstHalves);
-    const auto part = [halves](int i) { return _mm512_load_si512(halves + 64 * i); };
-    const __mmask64 last_quarter = tenth & ninth, last_eighth = last_quarter & low.masks[1];
-    Lanes found = _mm512_permutexvar_epi8(labels, part(0));
-    found = _mm512_mask_permutexvar_epi8(found, tenth, labels, part(1));
-    found = _mm512_mask_permutexvar_epi8(found, last_quarter, labels, part(2));
-    found = _mm512_mask_permutexvar_epi8(found, last_eighth, labels, part(3));
-    return _mm512_mask_permutexvar_epi8(found, last_eighth & low.masks[0], labels, part(4));
-  }
-  static SLUICE_INLINE Lanes SecondHalf(Lanes labels, const HighBits<2>& low, __mmask64 ninth, __mmask64 tenth) {
-    const uint8_t* halves = reinterpret_cast<const uint8_t*>(&kIq2SSecondHalves);
-    const HighBits<3> high = {{low.masks[0], low.masks[1], ninth}};
-    return _mm512_mask_blend_epi8(tenth, LookupPlane(halves, labels, high), LookupPlane(halves + 512, labels, high));
+    const HighBits<4> high = {{low.masks[0], low.masks[1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x40100401)),
+                               _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80200802u)))}};
+    const Lanes first = LookupFirstHalf(reinterpret_cast<const uint8_t*>(&kIq2SFirstHalves), labels, high);
+    const Lanes second = LookupPlane(reinterpret_cast<const uint8_t*>(&kIq2SSecondHalves), labels, high);
+    DecodeHalves<kOffset>(first, second, fields[8 + kPart], codes);
   }
 };
 template <>
 struct OneRowFormat<BytesIq2SLabels> {
-  using Type = RowIq2SPlanes;
+  using Type = RowIq2SLabels;
 };
 
 // Entries of four elements of three bits.

@@ -2,17 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
 #include <vector>
+
+#include "compute/codebooks.h"
 
 namespace sluice {
 namespace {
-
-// Where byte `offset` of a block of iq2_xs stands before anything else is done: words of indices are parted.
-size_t PartedOffset(size_t offset) {
-  if (offset < 2 || offset >= 66) return offset;
-  const size_t eight = (offset - 2) / 8, word = (offset - 2) % 8 / 2, high = (offset - 2) % 2;
-  return 2 + 8 * eight + 4 * high + word;
-}
 
 // Byte `offset` of block `block` of row `row`, where the header of the format says it is.
 size_t PlaceOf(size_t block_bytes, size_t row, size_t block, size_t offset) {
@@ -23,7 +20,7 @@ size_t PlaceOf(size_t block_bytes, size_t row, size_t block, size_t offset) {
 }
 
 TEST_CASE("each byte of a panel goes to its place, with and without a half in front of the dwords") {
-  for (TensorType type : {TensorType::kIQ2XS, TensorType::kIQ1M, TensorType::kQ6K, TensorType::kQ4_0}) {
+  for (TensorType type : {TensorType::kIQ2XXS, TensorType::kIQ1M, TensorType::kQ6K, TensorType::kQ4_0}) {
     const int64_t n_in = 3 * InfoOf(type).block_elements;
     const size_t row_bytes = RowBytes(type, n_in), block_bytes = InfoOf(type).block_bytes;
     std::vector<uint8_t> filed(kInterleavedRows * row_bytes), scratch(filed.size());
@@ -34,13 +31,29 @@ TEST_CASE("each byte of a panel goes to its place, with and without a half in fr
     size_t moved = 0;
     for (size_t i = 0; i < filed.size(); ++i) {
       const size_t in_row = i % row_bytes;
-      const size_t offset = type == TensorType::kIQ2XS ? PartedOffset(in_row % block_bytes) : in_row % block_bytes;
-      const size_t place = PlaceOf(block_bytes, i / row_bytes, in_row / block_bytes, offset);
+      const size_t place = PlaceOf(block_bytes, i / row_bytes, in_row / block_bytes, in_row % block_bytes);
       REQUIRE(panel[place] == filed[i]);
       moved += place != i ? 1 : 0;
     }
     CHECK(moved > filed.size() / 2);
   }
+}
+
+template <size_t kSize>
+void CheckLabels(const std::array<uint16_t, kSize>& labels, const std::array<uint32_t, kSize>& by_index,
+                 const std::array<uint32_t, kSize>& by_label) {
+  std::vector<int> uses(kSize);
+  for (size_t i = 0; i < kSize; ++i) {
+    REQUIRE(labels[i] < kSize);
+    ++uses[labels[i]];
+    CHECK(by_label[labels[i]] == by_index[i]);
+  }
+  CHECK(std::count(uses.begin(), uses.end(), 1) == static_cast<int64_t>(kSize));
+}
+
+TEST_CASE("each entry of iq2_xs and iq2_s has a label of its own, which stands for the same codes") {
+  CheckLabels(kIq2XsLabels, kIq2XsHalves, kIq2XsHalvesByLabel);
+  CheckLabels(kIq2SLabels, kIq2SHalves, kIq2SHalvesByLabel);
 }
 
 }  // namespace
