@@ -1,6 +1,7 @@
 #include "compute/avx512_kernels.h"
 #include "compute/simd_avx512_vbmi.h"
 #include "compute/simd_blocks32.h"
+#include "compute/simd_codebook_rows_vbmi.h"
 #include "compute/simd_codebooks_vbmi.h"
 #include "compute/simd_tiles_avx512.h"
 

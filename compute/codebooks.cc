@@ -42,17 +42,18 @@ constexpr std::array<uint8_t, 2 * kSize> PlanesOfFours(const uint16_t (&packed)[
   }
   return planes;
 }
-// The halves of four levels of three bits, the levels of each exchanged.
-template <size_t kSize>
-constexpr std::array<uint8_t, 2 * kSize> PlanesOfPairs(const uint16_t (&packed)[kSize]) {
+// The halves of four levels of three bits, each as `form` has its two levels.
+template <size_t kSize, class Form>
+constexpr std::array<uint8_t, 2 * kSize> PlanesOf(const uint16_t (&packed)[kSize], Form form) {
   std::array<uint8_t, 2 * kSize> planes{};
-  const auto exchanged = [](unsigned pair) { return static_cast<uint8_t>((pair >> 3 & 7) | (pair & 7) << 3); };
   for (size_t i = 0; i < kSize; ++i) {
-    planes[i] = exchanged(packed[i]);
-    planes[kSize + i] = exchanged(packed[i] >> 6u);
+    planes[i] = form(packed[i]);
+    planes[kSize + i] = form(packed[i] >> 6u);
   }
   return planes;
 }
+constexpr uint8_t Exchanged(unsigned pair) { return static_cast<uint8_t>((pair >> 3 & 7) | (pair & 7) << 3); }
+constexpr uint8_t InNibbles(unsigned pair) { return static_cast<uint8_t>(0x88 | (pair & 7) | (pair >> 3 & 7) << 4); }
 
 template <size_t kSize>
 constexpr std::array<uint32_t, kSize> Halves(const uint16_t (&packed)[kSize]) {
@@ -61,16 +62,6 @@ constexpr std::array<uint32_t, kSize> Halves(const uint16_t (&packed)[kSize]) {
   return entries;
 }
 
-template <size_t kSize>
-constexpr std::array<uint8_t, 2 * kSize> NibblesOfPairs(const uint16_t (&packed)[kSize]) {
-  std::array<uint8_t, 2 * kSize> planes{};
-  const auto nibbles = [](unsigned pair) { return static_cast<uint8_t>(0x88 | (pair & 7) | (pair >> 3 & 7) << 4); };
-  for (size_t i = 0; i < kSize; ++i) {
-    planes[i] = nibbles(packed[i]);
-    planes[kSize + i] = nibbles(packed[i] >> 6u);
-  }
-  return planes;
-}
 template <size_t kSize>
 constexpr std::array<uint32_t, kSize> Nibbles(const uint16_t (&packed)[kSize]) {
   std::array<uint32_t, kSize> entries{};
@@ -502,9 +493,9 @@ alignas(64) constinit const std::array<uint32_t, 256> kIq3XxsGrid = Widen<uint32
 alignas(64) constinit const std::array<uint32_t, 512> kIq3SGrid = Widen<uint32_t, 3>(kIq3SPacked, kIq3SLevels);
 alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq2XxsPlanes = PlanesOfFours(kIq2XxsPacked);
 alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq2XsPlanes = PlanesOfFours(kIq2XsPacked);
-alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq3XxsPlanes = PlanesOfPairs(kIq3XxsPacked);
-alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOfPairs(kIq3SPacked);
-alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = NibblesOfPairs(kIq3SPacked);
+alignas(64) constinit const std::array<uint8_t, 2 * 256> kIq3XxsPlanes = PlanesOf(kIq3XxsPacked, Exchanged);
+alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOf(kIq3SPacked, Exchanged);
+alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = PlanesOf(kIq3SPacked, InNibbles);
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
 constexpr LabelOrder<512> kIq2XsOrder(kIq2XsPacked);
