@@ -76,7 +76,7 @@ constexpr std::array<uint32_t, kSize> Nibbles(const uint16_t (&packed)[kSize]) {
 // quarter, and so on; the last 128 are what is left.
 template <size_t kSize>
 struct LabelOrder {
-  std::array<uint16_t, kSize> labels{};   // by entry
+  std::array<uint64_t, kSize> labels{};   // by entry; the low byte in byte 0, what is above in byte 4
   std::array<uint16_t, kSize> entries{};  // by label
 
   constexpr explicit LabelOrder(const uint16_t (&packed)[kSize]) {
@@ -93,7 +93,7 @@ struct LabelOrder {
 
  private:
   constexpr void Set(unsigned entry, unsigned label) {
-    labels[entry] = static_cast<uint16_t>(label);
+    labels[entry] = (label & 0xffu) | static_cast<uint64_t>(label >> 8) << 32;
     entries[label] = static_cast<uint16_t>(entry);
   }
   // Gives labels from first + slot on to as many times `alike` entries with this half as there are, up to 64 slots in
@@ -499,13 +499,13 @@ alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = PlanesOf
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
 constexpr LabelOrder<512> kIq2XsOrder(kIq2XsPacked);
-constinit const std::array<uint16_t, 512> kIq2XsLabels = kIq2XsOrder.labels;
+constinit const std::array<uint64_t, 512> kIq2XsLabels = kIq2XsOrder.labels;
 alignas(64) constinit const std::array<uint8_t, 4 * 64> kIq2XsFirstHalves = FirstHalves<4 * 64>(kIq2XsPacked,
                                                                                                 kIq2XsOrder);
 alignas(64) constinit const std::array<uint8_t, 512> kIq2XsSecondHalves = SecondHalves(kIq2XsPacked, kIq2XsOrder);
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalvesByLabel = HalvesByLabel(kIq2XsPacked, kIq2XsOrder);
 constexpr LabelOrder<1024> kIq2SOrder(kIq2SPacked);
-constinit const std::array<uint16_t, 1024> kIq2SLabels = kIq2SOrder.labels;
+constinit const std::array<uint64_t, 1024> kIq2SLabels = kIq2SOrder.labels;
 alignas(64) constinit const std::array<uint8_t, 5 * 64> kIq2SFirstHalves = FirstHalves<5 * 64>(kIq2SPacked, kIq2SOrder);
 alignas(64) constinit const std::array<uint8_t, 1024> kIq2SSecondHalves = SecondHalves(kIq2SPacked, kIq2SOrder);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalvesByLabel = HalvesByLabel(kIq2SPacked, kIq2SOrder);

@@ -38,10 +38,10 @@ extern const std::array<uint8_t, 2 * 512> kIq3SNibbles;
 // In the order of labels, which interleaved weights have instead of indices (compute/interleave.h): of the first half
 // of labels the first halves are those of labels 0 to 63 over and over, of the next quarter those of its first 64, and
 // so on down to the last two times 64, which have their own.
-extern const std::array<uint16_t, 512> kIq2XsLabels;  // by index
+extern const std::array<uint64_t, 512> kIq2XsLabels;  // by index; the low byte in byte 0, what is above in byte 4
 extern const std::array<uint8_t, 4 * 64> kIq2XsFirstHalves;
 extern const std::array<uint8_t, 512> kIq2XsSecondHalves;
-extern const std::array<uint16_t, 1024> kIq2SLabels;
+extern const std::array<uint64_t, 1024> kIq2SLabels;
 extern const std::array<uint8_t, 5 * 64> kIq2SFirstHalves;
 extern const std::array<uint8_t, 1024> kIq2SSecondHalves;
 // For gathers: bytes 0 and 1 of a dword are the first half of a packed entry, bytes 2

@@ -17,32 +17,38 @@ uint8_t* PutField(const uint8_t* from, size_t stride, uint8_t* to) {
   return to + kInterleavedRows * static_cast<int64_t>(kBytes);
 }
 
+// Every second byte of a quadword, side by side.
+uint64_t EvenBytes(uint64_t bytes) {
+  bytes &= 0x00ff00ff00ff00ff;
+  bytes = (bytes | bytes >> 8) & 0x0000ffff0000ffff;
+  return (bytes | bytes >> 16) & 0xffffffff;
+}
+
 // Four words of nine bits of index and seven of signs: labels instead of indices, low bytes in front of high bytes.
-void LabelWords(uint8_t* words) {
-  uint8_t parted[8];
-  for (int i = 0; i < 4; ++i) {
-    const unsigned label = kIq2XsLabels[words[2 * i] | (words[2 * i + 1] & 1u) << 8];
-    parted[i] = static_cast<uint8_t>(label);
-    parted[4 + i] = static_cast<uint8_t>((words[2 * i + 1] & 0xfe) | label >> 8);
-  }
-  std::memcpy(words, parted, sizeof parted);
-}
-
 void LabelIq2Xs(uint8_t* block) {
-  for (int i = 0; i < 8; ++i) LabelWords(block + 2 + 8 * i);
+  for (int i = 0; i < 8; ++i) {
+    uint64_t words;
+    std::memcpy(&words, block + 2 + 8 * i, sizeof words);
+    uint64_t parted = (EvenBytes(words >> 8) & 0xfefefefe) << 32;
+    for (int word = 0; word < 4; ++word) parted |= kIq2XsLabels[words >> (16 * word) & 511] << (8 * word);
+    std::memcpy(block + 2 + 8 * i, &parted, sizeof parted);
+  }
 }
 
+// Four low bytes, and their ninth and tenth bits in one byte.
 void LabelIq2S(uint8_t* block) {
   for (int part = 0; part < 8; ++part) {
-    uint8_t* const low = block + 2 + 4 * part;
-    uint8_t* const high = block + 66 + part;
-    unsigned labels_high = 0;
+    uint32_t low;
+    std::memcpy(&low, block + 2 + 4 * part, sizeof low);
+    const uint32_t high = block[66 + part];
+    uint64_t labels = 0;
     for (int i = 0; i < 4; ++i) {
-      const unsigned label = kIq2SLabels[low[i] | (*high >> (2 * i) & 3u) << 8];
-      low[i] = static_cast<uint8_t>(label);
-      labels_high |= label >> 8 << (2 * i);
+      labels |= kIq2SLabels[(low >> (8 * i) & 0xff) | (high >> (2 * i) & 3) << 8] << (8 * i);
     }
-    *high = static_cast<uint8_t>(labels_high);
+    low = static_cast<uint32_t>(labels);
+    std::memcpy(block + 2 + 4 * part, &low, sizeof low);
+    const uint64_t twos = labels >> 32;
+    block[66 + part] = static_cast<uint8_t>(twos | twos >> 6 | twos >> 12 | twos >> 18);
   }
 }
 

@@ -11,8 +11,6 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kRowBlock = 128;
-// Up to here the bytes of weights decide, and how they lie.
-constexpr int64_t kFewRows = 4;
 // Up to here contributions wait in a buffer: 7 MB for DeepSeek-R1.
 constexpr int64_t kBufferedRows = 32;
 
@@ -71,9 +69,8 @@ absl::Status MoeFfn::Apply(int layer, ExpertPool* pool, const InputRows& in, flo
   return absl::OkStatus();
 }
 
-void MoeFfn::Interleave(const Lease& lease, int64_t rows, absl::Span<Matrix* const> matrices) {
+void MoeFfn::Interleave(const Lease& lease, absl::Span<Matrix* const> matrices) {
   const bool before = lease.rearranged();
-  if (!before && rows > kFewRows) return;
   for (size_t i = 0; i < matrices.size(); ++i) {
     if (!linear_->GainsByInterleaving(*matrices[i])) continue;
     if (!before) linear_->Interleave(*matrices[i], lease.mutable_slice(i));
@@ -90,7 +87,7 @@ void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stay
   Matrix down{shape.down, lease.slice(2), ffn, embedding};
   const absl::Span<const RoutedRow> rows = routing_.rows_of(lease.expert());
   SLUICE_DCHECK(!rows.empty());
-  if (stays) Interleave(lease, static_cast<int64_t>(rows.size()), {&gate, &up, &down});
+  if (stays) Interleave(lease, {&gate, &up, &down});
   // Blocks of equal size: a small one at the end would read and decode the weights
   // for a few rows.
   const size_t blocks = CeilDiv(rows.size(), static_cast<size_t>(kRowBlock));

@@ -37,8 +37,9 @@ class MoeFfn {
  private:
   void ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stays, const InputRows& in, bool buffered,
                    float* const* out);
-  // Interleaves the matrices of an expert that stays in memory, and sees that they are when they have been before.
-  void Interleave(const Lease& lease, int64_t rows, absl::Span<Matrix* const> matrices);
+  // Interleaves the matrices of an expert that stays in memory, or sees that they are. It was read for this use, and
+  // others are waited for: the cores would hardly have more to do.
+  void Interleave(const Lease& lease, absl::Span<Matrix* const> matrices);
   void ApplyBlock(const Matrix& gate, const Matrix& up, const Matrix& down, absl::Span<const RoutedRow> rows,
                   const InputRows& in, bool buffered, float* const* out);
   InputRows Gather(absl::Span<const RoutedRow> rows, const InputRows& in);
