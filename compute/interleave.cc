@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "compute/codebooks.h"
+#include "compute/load_bytes.h"
 
 namespace sluice {
 namespace {
@@ -29,24 +30,22 @@ void LabelIq2Xs(uint8_t* block) {
   for (int i = 0; i < 8; ++i) {
     uint64_t words;
     std::memcpy(&words, block + 2 + 8 * i, sizeof words);
-    uint64_t parted = (EvenBytes(words >> 8) & 0xfefefefe) << 32;
-    for (int word = 0; word < 4; ++word) parted |= kIq2XsLabels[words >> (16 * word) & 511] << (8 * word);
+    const uint64_t signs = (EvenBytes(words >> 8) & 0xfefefefe) << 32;
+    const uint64_t parted = signs | kIq2XsLabels[words & 511] | kIq2XsLabels[words >> 16 & 511] << 8 |
+                            kIq2XsLabels[words >> 32 & 511] << 16 | kIq2XsLabels[words >> 48 & 511] << 24;
     std::memcpy(block + 2 + 8 * i, &parted, sizeof parted);
   }
 }
 
+uint64_t LabelOfIq2S(uint32_t low, uint32_t high) { return kIq2SLabels[(low & 0xff) | (high & 3) << 8]; }
+
 // Four low bytes, and their ninth and tenth bits in one byte.
 void LabelIq2S(uint8_t* block) {
   for (int part = 0; part < 8; ++part) {
-    uint32_t low;
-    std::memcpy(&low, block + 2 + 4 * part, sizeof low);
-    const uint32_t high = block[66 + part];
-    uint64_t labels = 0;
-    for (int i = 0; i < 4; ++i) {
-      labels |= kIq2SLabels[(low >> (8 * i) & 0xff) | (high >> (2 * i) & 3) << 8] << (8 * i);
-    }
-    low = static_cast<uint32_t>(labels);
-    std::memcpy(block + 2 + 4 * part, &low, sizeof low);
+    const uint32_t low = LoadU32(block + 2 + 4 * part), high = block[66 + part];
+    const uint64_t labels = LabelOfIq2S(low, high) | LabelOfIq2S(low >> 8, high >> 2) << 8 |
+                            LabelOfIq2S(low >> 16, high >> 4) << 16 | LabelOfIq2S(low >> 24, high >> 6) << 24;
+    std::memcpy(block + 2 + 4 * part, &labels, 4);
     const uint64_t twos = labels >> 32;
     block[66 + part] = static_cast<uint8_t>(twos | twos >> 6 | twos >> 12 | twos >> 18);
   }
