@@ -17,7 +17,7 @@ namespace sluice {
 void FillAvx2(KernelSet* set);
 // Needs AVX-512 F, BW, VL, DQ and VNNI. Defined when SLUICE_HAVE_AVX512 is.
 void FillAvx512(KernelSet* set);
-// Needs VBMI as well. Defined when SLUICE_HAVE_AVX512 is.
+// Needs VBMI and GFNI as well. Defined when SLUICE_HAVE_AVX512 is.
 void FillAvx512Vbmi(KernelSet* set);
 // Needs ARMv8.2 with the dot product. Defined when SLUICE_HAVE_NEON is.
 void FillNeon(KernelSet* set);
