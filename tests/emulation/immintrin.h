@@ -60,6 +60,11 @@ inline uint16_t LessThan(Int a, Int b) {
   for (unsigned i = 0; i < 16; ++i) mask |= static_cast<unsigned>(At<int32_t>(a, i) < At<int32_t>(b, i)) << i;
   return static_cast<uint16_t>(mask);
 }
+inline uint16_t LargerBytes(__m128i a, __m128i b) {
+  unsigned mask = 0;
+  for (unsigned i = 0; i < 16; ++i) mask |= static_cast<unsigned>(At<uint8_t>(a, i) > At<uint8_t>(b, i)) << i;
+  return static_cast<uint16_t>(mask);
+}
 template <class To, class Element, class FromElement, class From>
 inline To Convert(From from) {
   return Make<To, Element>([&](unsigned i) { return At<FromElement>(from, i); });
@@ -95,6 +100,7 @@ inline Int ShiftRightSigned(Int a, unsigned bits) {
 #define _mm512_mask_i32gather_epi64(source, mask, index, base, scale) \
   emulation::GatherQuadsMasked(source, mask, index, base, scale)
 #define _mm512_cmplt_epi32_mask(a, b) emulation::LessThan(a, b)
+#define _mm_cmpgt_epu8_mask(a, b) emulation::LargerBytes(a, b)
 #define _mm512_cvtepi32_epi16(a) emulation::Convert<__m256i, int16_t, int32_t>(a)
 #define _mm512_cvtepi32_epi8(a) emulation::Convert<__m128i, int8_t, int32_t>(a)
 #define _mm256_cvtepi32_epi16(a) emulation::Convert<__m128i, int16_t, int32_t>(a)
