@@ -315,6 +315,12 @@ void AllRows(const Slice& slice, const void* const* rows, int n_rows, Panel* pan
   if (r < n_rows) ContinueChains<V, F, 1>(*panel, slice, rows + r, chains + r);
 }
 
+template <class V, class F>
+typename V::Float Finish(const Chains<V>& chains) {
+  if constexpr (F::kMinimums) return V::AddFloat(chains.main, chains.minimum);
+  return chains.main;
+}
+
 // Where the weights of a panel's outputs lie.
 struct PanelSource {
   const uint8_t* bytes;

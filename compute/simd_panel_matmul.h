@@ -26,12 +26,6 @@ void RunPanel(const PanelSource& source, const void* const* rows, int n_rows, Ch
   }
 }
 
-template <class V, class F>
-typename V::Float Finish(const Chains<V>& chains) {
-  if constexpr (F::kMinimums) return V::AddFloat(chains.main, chains.minimum);
-  return chains.main;
-}
-
 // Fewer outputs than lanes: the panel is run on a copy, group of blocks by
 // group of blocks, whose missing rows are zero.
 template <class V, class F, class Panel>
