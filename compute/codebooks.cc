@@ -122,10 +122,12 @@ template <size_t kHalves, size_t kSize>
 constexpr std::array<uint8_t, kHalves> FirstHalves(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
   std::array<uint8_t, kHalves> halves{};
   unsigned first = 0, alike = kSize / 128;
-  for (unsigned part = 0; part<kHalves / 64; ++part, first += 64 * alike, alike = alike> 1 ? alike / 2 : 1) {
+  for (unsigned part = 0; part != kHalves / 64; ++part) {
     for (unsigned i = 0; i < 64; ++i) {
       halves[64 * part + i] = static_cast<uint8_t>(packed[order.entries[first + i]] & 0xff);
     }
+    first += 64 * alike;
+    if (alike > 1) alike /= 2;
   }
   return halves;
 }

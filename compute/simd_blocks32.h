@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "compute/codebooks.h"
+#include "compute/kernel_set.h"
 #include "compute/simd_kquants.h"
 #include "compute/simd_panel.h"
 

@@ -69,7 +69,7 @@ SLUICE_INLINE Lanes LookupFirstHalf(const uint8_t* halves, Lanes labels, const H
   __mmask64 where = ~__mmask64{0};
   SLUICE_UNROLL
   for (int i = 1; i <= kMasks; ++i) {
-    where = i == 1 ? high.masks[kMasks - 1] : where & high.masks[kMasks - i];
+    where &= high.masks[kMasks - i];
     found = _mm512_mask_permutexvar_epi8(found, where, labels, _mm512_load_si512(halves + 64 * i));
   }
   return found;
@@ -121,12 +121,10 @@ struct RowIq3SNibbles : GridIq3S, FoursArranged {
 
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    constexpr int kByte = kPart % 4;
-    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
     const Lanes signs = fields[18 + kPart];
-    Half(fields[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)),
+    Half(fields[2 * kPart], NinthBitsOfIq3S<kPart, 0>(fields),
          _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2c2824200c080400), signs), codes);
-    Half(fields[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
+    Half(fields[2 * kPart + 1], NinthBitsOfIq3S<kPart, 1>(fields),
          _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x3c3834301c181410), signs), codes + 4);
   }
 

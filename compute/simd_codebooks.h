@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "compute/codebooks.h"
+#include "compute/kernel_set.h"
 #include "compute/simd_kquants.h"
 #include "compute/simd_panel.h"
 

@@ -225,26 +225,22 @@ struct BytesIq2XsLabels : BytesIq2Xs {
     DecodeFour(kIq2XsHalvesByLabel, labels, SignsOfUpperSevens(high), codes);
   }
 };
-struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
+
+// From the halves of entries, by index or by label.
+template <const auto& kHalves>
+struct HalvesOfIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
   using PairsArranged::kArranged;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     Lanes indices[4];
     Indices<kPart>(fields, indices);
-    DecodeFour(kIq2SHalves, indices, fields[8 + kPart], codes);
+    DecodeFour(kHalves, indices, fields[8 + kPart], codes);
   }
 };
-
-// Several rows of interleaved iq2_s, whose indices are labels.
-struct BytesIq2SLabels : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
-  using PairsArranged::kArranged;
+struct BytesIq2S : HalvesOfIq2S<kIq2SHalves> {};
+// Several rows of interleaved iq2_s.
+struct BytesIq2SLabels : HalvesOfIq2S<kIq2SHalvesByLabel> {
   static constexpr bool kSideBySide = true;
-  template <class V, int kPart, class Fields>
-  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    Lanes labels[4];
-    Indices<kPart>(fields, labels);
-    DecodeFour(kIq2SHalvesByLabel, labels, fields[8 + kPart], codes);
-  }
 };
 
 // Entries of four elements of three bits.
@@ -306,17 +302,23 @@ struct BytesIq3Xxs : GridIq3Xxs, FoursArranged {
   }
 };
 
+// The ninth bits of the indices in half kHalf of sub-block kPart.
+template <int kPart, int kHalf, class Fields>
+SLUICE_INLINE __mmask64 NinthBitsOfIq3S(const Fields& fields) {
+  constexpr int kByte = kPart % 4;
+  constexpr uint32_t kBits = kHalf == 0 ? 0x08040201 : 0x80402010;
+  const Lanes bits = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
+  return _mm512_test_epi8_mask(bits, _mm512_set1_epi32(static_cast<int32_t>(kBits)));
+}
+
 struct BytesIq3S : GridIq3S, FoursArranged {
   static constexpr bool kSideBySide = true;
   using FoursArranged::kArranged;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    constexpr int kByte = kPart % 4;
-    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
     const Lanes mixed = MixSigns(fields[18 + kPart], 0x80);
-    Half<0>(fields[2 * kPart], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x08040201)), mixed, codes);
-    Half<1>(fields[2 * kPart + 1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80402010u))),
-            mixed, codes + 4);
+    Half<0>(fields[2 * kPart], NinthBitsOfIq3S<kPart, 0>(fields), mixed, codes);
+    Half<1>(fields[2 * kPart + 1], NinthBitsOfIq3S<kPart, 1>(fields), mixed, codes + 4);
   }
 
  private:

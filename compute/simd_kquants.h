@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "compute/codebooks.h"
+#include "compute/kernel_set.h"
 #include "compute/simd_panel.h"
 
 namespace sluice {

@@ -1,9 +1,9 @@
 // One row of activations: codes are multiplied as they are decoded and go into no panel.
 //
 // The frame is compute/simd_panel.h. What decides is how the chain from an index to a sum is hidden: a CPU looks about
-// two parts of a code-book type ahead. So parts of eight dwords are decoded one ahead of their products (3 to 9 % less
-// time), or two panels go side by side (from memory another 3 to 14 %; gathers are slower that way), and a
-// step that is alone is two chains (7 to 13 %).
+// two parts of a code-book type ahead. So parts of eight dwords are decoded one ahead of their products (up to 9 % less
+// time), or two panels go side by side (from memory another 3 to 14 %; gathers are slower that way), and a step that is
+// alone is two chains (up to 13 %).
 // Linkage as in compute/simd_avx512.h.
 #ifndef SLUICE_COMPUTE_SIMD_ONE_ROW_H_
 #define SLUICE_COMPUTE_SIMD_ONE_ROW_H_

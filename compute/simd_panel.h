@@ -37,10 +37,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "compute/activations.h"
-#include "compute/kernel_set.h"
 #include "compute/simd_common.h"
 
 namespace sluice {

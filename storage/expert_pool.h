@@ -40,8 +40,8 @@ class Lease {
   int expert() const { return expert_; }
   // First byte of the record's slice `index`, as it stands in the file unless it was rearranged.
   const uint8_t* slice(size_t index) const;
-  // Of a pool that keeps_all(): the consumer may put the bytes of the slices into an order of its own, once, and says
-  // so; they stay that way.
+  // Of a pool that keeps_all(), else null: the consumer may put the bytes of the slices into an order of its own, once,
+  // and says so; they stay that way.
   uint8_t* mutable_slice(size_t index) const;
   bool rearranged() const;
   void set_rearranged() const;

@@ -10,7 +10,6 @@
 
 #include "absl/status/statusor.h"
 #include "base/aligned_buffer.h"
-#include "base/check.h"
 #include "base/mutex.h"
 #include "base/stop_flag.h"
 #include "storage/expert_pool.h"
@@ -45,7 +44,7 @@ class ExpertPool::Impl final : public LoadSink {
   int slots() const { return static_cast<int>(slots_.size()); }
   bool keeps_all() const { return keeps_all_; }
   uint8_t* MutableSliceData(int layer, int expert, int slot, size_t index) {
-    SLUICE_CHECK(keeps_all_);
+    if (!keeps_all_) return nullptr;
     return slots_[slot].data + SliceOffsetInSlot(records_[Index(layer, expert)], index, alignment_);
   }
   bool rearranged(int slot) const { return keeps_all_ && slots_[slot].rearranged; }

@@ -63,7 +63,7 @@ absl::Status MoeFfn::Apply(int layer, ExpertPool* pool, const InputRows& in, flo
   for (;;) {
     ASSIGN_OR_RETURN(const absl::optional<Lease> lease, pool->NextReady());
     if (!lease.has_value()) break;
-    ApplyExpert(shape, *lease, pool->keeps_all(), in, buffered, out);
+    ApplyExpert(shape, *lease, in, buffered, out);
   }
   if (buffered) SumBuffered(in.count, out);
   return absl::OkStatus();
@@ -72,14 +72,15 @@ absl::Status MoeFfn::Apply(int layer, ExpertPool* pool, const InputRows& in, flo
 void MoeFfn::Interleave(const Lease& lease, absl::Span<Matrix* const> matrices) {
   const bool before = lease.rearranged();
   for (size_t i = 0; i < matrices.size(); ++i) {
-    if (!linear_->GainsByInterleaving(*matrices[i])) continue;
-    if (!before) linear_->Interleave(*matrices[i], lease.mutable_slice(i));
+    uint8_t* const data = lease.mutable_slice(i);
+    if (data == nullptr || !linear_->GainsByInterleaving(*matrices[i])) continue;
+    if (!before) linear_->Interleave(*matrices[i], data);
     matrices[i]->interleaved = true;
     lease.set_rearranged();
   }
 }
 
-void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stays, const InputRows& in, bool buffered,
+void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, const InputRows& in, bool buffered,
                          float* const* out) {
   const int64_t embedding = config_.embedding, ffn = config_.expert_ffn;
   Matrix gate{shape.gate, lease.slice(0), embedding, ffn};
@@ -87,7 +88,7 @@ void MoeFfn::ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stay
   Matrix down{shape.down, lease.slice(2), ffn, embedding};
   const absl::Span<const RoutedRow> rows = routing_.rows_of(lease.expert());
   SLUICE_DCHECK(!rows.empty());
-  if (stays) Interleave(lease, {&gate, &up, &down});
+  Interleave(lease, {&gate, &up, &down});
   // Blocks of equal size: a small one at the end would read and decode the weights
   // for a few rows.
   const size_t blocks = CeilDiv(rows.size(), static_cast<size_t>(kRowBlock));

@@ -35,9 +35,8 @@ class MoeFfn {
   absl::Status Apply(int layer, ExpertPool* pool, const InputRows& in, float* const* out);
 
  private:
-  void ApplyExpert(const ExpertShape& shape, const Lease& lease, bool stays, const InputRows& in, bool buffered,
-                   float* const* out);
-  // Interleaves the matrices of an expert that stays in memory, or sees that they are. It was read for this use, and
+  void ApplyExpert(const ExpertShape& shape, const Lease& lease, const InputRows& in, bool buffered, float* const* out);
+  // Interleaves the matrices of an expert, if it stays in memory, or sees that they are. It was read for this use, and
   // others are waited for: the cores would hardly have more to do.
   void Interleave(const Lease& lease, absl::Span<Matrix* const> matrices);
   void ApplyBlock(const Matrix& gate, const Matrix& up, const Matrix& down, absl::Span<const RoutedRow> rows,
