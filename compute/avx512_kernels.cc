@@ -17,7 +17,7 @@ void FillAvx512Vbmi(KernelSet* set) {
   FillAvx512(set);
   set->name = "avx512_vbmi";
   avx512::FillVbmi(set);
-  avx512::FillVbmiGathers(set);
+  avx512::FillVbmiScheduled(set);
 }
 
 }  // namespace sluice

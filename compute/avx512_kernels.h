@@ -12,7 +12,7 @@ void FillCodebooks(KernelSet* set);
 void FillFloats(KernelSet* set);
 // Of FillAvx512Vbmi.
 void FillVbmi(KernelSet* set);
-void FillVbmiGathers(KernelSet* set);
+void FillVbmiScheduled(KernelSet* set);
 
 }  // namespace sluice::avx512
 

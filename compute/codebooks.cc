@@ -1,7 +1,10 @@
 #include "compute/codebooks.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+
+#include "compute/codebook_labels.h"
 
 namespace sluice {
 namespace {
@@ -71,79 +74,41 @@ constexpr std::array<uint32_t, kSize> Nibbles(const uint16_t (&packed)[kSize]) {
   return entries;
 }
 
-// Labels for the entries of a code book, so that few parts of 64 labels have first halves of their own: of the first
-// half of labels, those 64 apart are as many entries with equal first halves as there are; so are those of the next
-// quarter, and so on; the last 128 are what is left.
-template <size_t kSize>
+// Which label each entry has, and which entry each label.
+template <class Book>
 struct LabelOrder {
-  std::array<uint64_t, kSize> labels{};   // by entry; the low byte in byte 0, what is above in byte 4
-  std::array<uint16_t, kSize> entries{};  // by label
+  static constexpr size_t kSize = Book::kLabels;
+  std::array<uint64_t, kSize> labels{};  // by entry; the low byte in byte 0, what is above in byte 4
+  uint16_t packed[kSize] = {};           // by label
+  bool complete = true;                  // each entry has its label
 
-  constexpr explicit LabelOrder(const uint16_t (&packed)[kSize]) {
+  constexpr LabelOrder(const uint16_t (&entries)[kSize], const LabelHalves<Book>& halves) {
     std::array<bool, kSize> taken{};
-    unsigned first = 0;
-    for (unsigned alike = kSize / 128; alike >= 2; first += 64 * alike, alike /= 2) {
-      unsigned slot = 0;
-      for (unsigned half = 0; half < 256; ++half) slot = Place(packed, half, alike, first, slot, &taken);
-    }
-    for (unsigned entry = 0; entry < kSize; ++entry) {
-      if (!taken[entry]) Set(entry, first++);
+    for (unsigned label = 0; label < kSize; ++label) {
+      packed[label] = EntryOf(label, halves);
+      const size_t entry = static_cast<size_t>(std::lower_bound(entries, entries + kSize, packed[label]) - entries);
+      complete = complete && entry < kSize && entries[entry] == packed[label] && !taken[entry];
+      if (!complete) break;
+      taken[entry] = true;
+      labels[entry] = (label & 0xffu) | static_cast<uint64_t>(label >> 8) << 32;
     }
   }
 
  private:
-  constexpr void Set(unsigned entry, unsigned label) {
-    labels[entry] = (label & 0xffu) | static_cast<uint64_t>(label >> 8) << 32;
-    entries[label] = static_cast<uint16_t>(entry);
-  }
-  // Gives labels from first + slot on to as many times `alike` entries with this half as there are, up to 64 slots in
-  // all; returns the next slot.
-  constexpr unsigned Place(const uint16_t (&packed)[kSize], unsigned half, unsigned alike, unsigned first,
-                           unsigned slot, std::array<bool, kSize>* taken) {
-    std::array<unsigned, 8> found{};
-    unsigned count = 0;
-    for (unsigned entry = 0; entry < kSize && slot < 64; ++entry) {
-      if ((*taken)[entry] || (packed[entry] & 0xffu) != half) continue;
-      found[count++] = entry;
-      if (count < alike) continue;
-      for (unsigned i = 0; i < alike; ++i) {
-        Set(found[i], first + 64 * i + slot);
-        (*taken)[found[i]] = true;
-      }
-      ++slot;
-      count = 0;
+  static constexpr uint16_t EntryOf(unsigned label, const LabelHalves<Book>& halves) {
+    const unsigned lane = label & 63, y = label >> 6 & 3, group = label >> 8;
+    unsigned table = group - Book::kPairGroups, shift = 2;
+    if (group == 0 && y < 2) {
+      table = Book::kSingles + y;
+      shift = 0;
+    } else if (group < Book::kPairGroups) {
+      table = Book::kSquares + 2 * group + (y >> 1) - 1;
+      shift = 1;
     }
-    return slot;
+    const uint8_t* seconds = halves.data() + 64 * Book::kTables;
+    return static_cast<uint16_t>(halves[64 * table + lane] | seconds[64 * table + (label >> shift & 63)] << 8);
   }
 };
-
-// Of each run of labels with equal first halves, the first 64, and the last 64 of all.
-template <size_t kHalves, size_t kSize>
-constexpr std::array<uint8_t, kHalves> FirstHalves(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
-  std::array<uint8_t, kHalves> halves{};
-  unsigned first = 0, alike = kSize / 128;
-  for (unsigned part = 0; part != kHalves / 64; ++part) {
-    for (unsigned i = 0; i < 64; ++i) {
-      halves[64 * part + i] = static_cast<uint8_t>(packed[order.entries[first + i]] & 0xff);
-    }
-    first += 64 * alike;
-    if (alike > 1) alike /= 2;
-  }
-  return halves;
-}
-template <size_t kSize>
-constexpr std::array<uint8_t, kSize> SecondHalves(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
-  std::array<uint8_t, kSize> halves{};
-  for (unsigned i = 0; i < kSize; ++i) halves[i] = static_cast<uint8_t>(packed[order.entries[i]] >> 8);
-  return halves;
-}
-template <size_t kSize>
-constexpr std::array<uint32_t, kSize> HalvesByLabel(const uint16_t (&packed)[kSize], const LabelOrder<kSize>& order) {
-  const std::array<uint32_t, kSize> by_entry = Halves(packed);
-  std::array<uint32_t, kSize> halves{};
-  for (unsigned i = 0; i < kSize; ++i) halves[i] = by_entry[order.entries[i]];
-  return halves;
-}
 
 // clang-format off
 constexpr uint16_t kIq1Packed[2048] = {
@@ -500,17 +465,18 @@ alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SPlanes = PlanesOf(
 alignas(64) constinit const std::array<uint8_t, 2 * 512> kIq3SNibbles = PlanesOf(kIq3SPacked, InNibbles);
 alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalves = Halves(kIq2XsPacked);
 alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalves = Halves(kIq2SPacked);
-constexpr LabelOrder<512> kIq2XsOrder(kIq2XsPacked);
+constexpr LabelOrder<LabelsIq2Xs> kIq2XsOrder(kIq2XsPacked, kIq2XsLabelHalves);
+static_assert(kIq2XsOrder.complete);
 constinit const std::array<uint64_t, 512> kIq2XsLabels = kIq2XsOrder.labels;
-alignas(64) constinit const std::array<uint8_t, 4 * 64> kIq2XsFirstHalves = FirstHalves<4 * 64>(kIq2XsPacked,
-                                                                                                kIq2XsOrder);
-alignas(64) constinit const std::array<uint8_t, 512> kIq2XsSecondHalves = SecondHalves(kIq2XsPacked, kIq2XsOrder);
-alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalvesByLabel = HalvesByLabel(kIq2XsPacked, kIq2XsOrder);
-constexpr LabelOrder<1024> kIq2SOrder(kIq2SPacked);
+alignas(64) constinit const std::array<uint32_t, 512> kIq2XsHalvesByLabel = Halves(kIq2XsOrder.packed);
+constexpr LabelOrder<LabelsIq2S> kIq2SOrder(kIq2SPacked, kIq2SLabelHalves);
+static_assert(kIq2SOrder.complete);
 constinit const std::array<uint64_t, 1024> kIq2SLabels = kIq2SOrder.labels;
-alignas(64) constinit const std::array<uint8_t, 5 * 64> kIq2SFirstHalves = FirstHalves<5 * 64>(kIq2SPacked, kIq2SOrder);
-alignas(64) constinit const std::array<uint8_t, 1024> kIq2SSecondHalves = SecondHalves(kIq2SPacked, kIq2SOrder);
-alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalvesByLabel = HalvesByLabel(kIq2SPacked, kIq2SOrder);
+alignas(64) constinit const std::array<uint32_t, 1024> kIq2SHalvesByLabel = Halves(kIq2SOrder.packed);
+constexpr LabelOrder<LabelsIq1> kIq1Order(kIq1Packed, kIq1LabelHalves);
+static_assert(kIq1Order.complete);
+constinit const std::array<uint64_t, 2048> kIq1Labels = kIq1Order.labels;
+alignas(64) constinit const std::array<uint32_t, 2048> kIq1HalvesByLabel = Halves(kIq1Order.packed);
 alignas(64) constinit const std::array<uint32_t, 2048> kIq1Halves = Halves(kIq1Packed);
 alignas(64) constinit const std::array<uint32_t, 2048> kIq1Nibbles = Nibbles(kIq1Packed);
 alignas(64) constinit const std::array<uint8_t, 128> kSigns7Bit = EvenSigns();

@@ -35,15 +35,11 @@ extern const std::array<uint8_t, 2 * 512> kIq3SPlanes;
 // The first level of each half in the lower nibble, bit 3 set in both: ones' complement makes it that of the other
 // sign.
 extern const std::array<uint8_t, 2 * 512> kIq3SNibbles;
-// In the order of labels, which interleaved weights have instead of indices (compute/interleave.h): of the first half
-// of labels the first halves are those of labels 0 to 63 over and over, of the next quarter those of its first 64, and
-// so on down to the last two times 64, which have their own.
-extern const std::array<uint64_t, 512> kIq2XsLabels;  // by index; the low byte in byte 0, what is above in byte 4
-extern const std::array<uint8_t, 4 * 64> kIq2XsFirstHalves;
-extern const std::array<uint8_t, 512> kIq2XsSecondHalves;
+// What interleaved weights have instead of indices (compute/interleave.h), by index; the low byte in byte 0, what is
+// above in byte 4. compute/codebook_labels.h has what a label stands for.
+extern const std::array<uint64_t, 512> kIq2XsLabels;
 extern const std::array<uint64_t, 1024> kIq2SLabels;
-extern const std::array<uint8_t, 5 * 64> kIq2SFirstHalves;
-extern const std::array<uint8_t, 1024> kIq2SSecondHalves;
+extern const std::array<uint64_t, 2048> kIq1Labels;
 // For gathers: bytes 0 and 1 of a dword are the first half of a packed entry, bytes 2
 // and 3 the second.
 extern const std::array<uint32_t, 512> kIq2XsHalves;
@@ -51,6 +47,7 @@ extern const std::array<uint32_t, 1024> kIq2SHalves;
 extern const std::array<uint32_t, 512> kIq2XsHalvesByLabel;
 extern const std::array<uint32_t, 1024> kIq2SHalvesByLabel;
 extern const std::array<uint32_t, 2048> kIq1Halves;
+extern const std::array<uint32_t, 2048> kIq1HalvesByLabel;
 // A level in each nibble, of elements 0, 4, 1, 5 ... from the lowest on.
 extern const std::array<uint32_t, 2048> kIq1Nibbles;
 

@@ -37,21 +37,75 @@ void LabelIq2Xs(uint8_t* block) {
   }
 }
 
-uint64_t LabelOfIq2S(uint32_t low, uint32_t high) { return kIq2SLabels[(low & 0xff) | (high & 3) << 8]; }
+// The labels of four indices, whose upper bits are kBits each, kStride apart: lower bytes, and above them upper ones.
+template <int kBits, int kStride, class Labels>
+uint64_t FourLabels(const Labels& labels, uint32_t low, uint32_t high) {
+  const auto label = [&](int i) {
+    return labels[(low >> (8 * i) & 0xff) | (high >> (kStride * i) & ((1u << kBits) - 1)) << 8] << (8 * i);
+  };
+  return label(0) | label(1) | label(2) | label(3);
+}
+// The upper bytes of four labels: even ones shifted by `even`, odd ones by `odd`.
+uint32_t ShiftedBytes(uint64_t labels, int even, int odd) {
+  const uint32_t bytes = static_cast<uint32_t>(labels >> 32);
+  return (bytes & 0x00ff00ff) << even | (bytes & 0xff00ff00) << odd;
+}
 
-// Four low bytes, and their ninth and tenth bits in one byte.
+// Four low bytes, and their ninth and tenth bits in one byte. Those of four parts go to the bytes they belong to, in
+// odd bytes the last part first.
 void LabelIq2S(uint8_t* block) {
-  for (int part = 0; part < 8; ++part) {
-    const uint32_t low = LoadU32(block + 2 + 4 * part), high = block[66 + part];
-    const uint64_t labels = LabelOfIq2S(low, high) | LabelOfIq2S(low >> 8, high >> 2) << 8 |
-                            LabelOfIq2S(low >> 16, high >> 4) << 16 | LabelOfIq2S(low >> 24, high >> 6) << 24;
-    std::memcpy(block + 2 + 4 * part, &labels, 4);
-    const uint64_t twos = labels >> 32;
-    block[66 + part] = static_cast<uint8_t>(twos | twos >> 6 | twos >> 12 | twos >> 18);
+  for (int four = 0; four < 2; ++four) {
+    uint32_t bits = 0;
+    for (int part = 0; part < 4; ++part) {
+      uint8_t* low = block + 2 + 16 * four + 4 * part;
+      const uint64_t labels = FourLabels<2, 2>(kIq2SLabels, LoadU32(low), block[66 + 4 * four + part]);
+      std::memcpy(low, &labels, 4);
+      bits |= ShiftedBytes(labels, 2 * part, 6 - 2 * part);
+    }
+    std::memcpy(block + 66 + 4 * four, &bits, 4);
+  }
+}
+
+// Two parts: four low bytes each; of iq1_s, four times three upper bits each, scale and sign of a delta above them.
+// Those upper bits go beside each other in the bytes they belong to, and what was above them where there is room.
+void LabelIq1S(uint8_t* block) {
+  for (int pair = 0; pair < 4; ++pair) {
+    uint32_t bits = 0;
+    for (int part = 0; part < 2; ++part) {
+      uint8_t* low = block + 2 + 8 * pair + 4 * part;
+      const uint32_t high = LoadU32(block + 34 + 4 * pair) >> (16 * part);
+      const uint64_t labels = FourLabels<3, 3>(kIq1Labels, LoadU32(low), high);
+      std::memcpy(low, &labels, 4);
+      bits |= ShiftedBytes(labels, 3 * part, 2 + 3 * part) | (high >> 12 & 15) << (6 + 16 * part);
+    }
+    std::memcpy(block + 34 + 4 * pair, &bits, 4);
+  }
+}
+
+// The sign bits above four times three, in the byte they belong to.
+uint32_t SpreadSigns(uint32_t nibbles) {
+  return (nibbles & 0x8) | (nibbles & 0x80) << 4 | (nibbles & 0x800) << 8 | (nibbles & 0x8000) << 12;
+}
+
+// Of iq1_m, nibbles of three upper bits and the sign of a delta: those of both parts go to the byte they belong to, in
+// odd bytes the upper bits of the second part below those of the first one.
+void LabelIq1M(uint8_t* block) {
+  for (int pair = 0; pair < 4; ++pair) {
+    uint32_t bits = 0;
+    for (int part = 0; part < 2; ++part) {
+      uint8_t* low = block + 8 * pair + 4 * part;
+      const uint32_t high = LoadU32(block + 32 + 4 * pair) >> (16 * part);
+      const uint64_t labels = FourLabels<3, 4>(kIq1Labels, LoadU32(low), high);
+      std::memcpy(low, &labels, 4);
+      bits |= ShiftedBytes(labels, 4 * part, 4 - 4 * part) | SpreadSigns(high) << (4 * part);
+    }
+    std::memcpy(block + 32 + 4 * pair, &bits, 4);
   }
 }
 
 void PrepareBlock(TensorType type, uint8_t* block) {
+  if (type == TensorType::kIQ1S) LabelIq1S(block);
+  if (type == TensorType::kIQ1M) LabelIq1M(block);
   if (type == TensorType::kIQ2XS) LabelIq2Xs(block);
   if (type == TensorType::kIQ2S) LabelIq2S(block);
 }

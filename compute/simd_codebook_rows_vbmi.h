@@ -10,19 +10,26 @@
 
 #include "compute/codebooks.h"
 #include "compute/simd_codebooks_vbmi.h"
+#include "compute/simd_labels_vbmi.h"
 #include "compute/simd_one_row.h"
 
 namespace sluice {
 namespace {
 
-// The two nibbles of byte kByte as odd scales in the words of a lane; words are taken from a bit before their nibble
-// on, which doubles it.
-template <int kByte>
-SLUICE_INLINE Lanes OddNibblePair(Lanes nibbles) {
-  constexpr int64_t kFrom[] = {0x0023001f0003003f, 0x002b0027000b0007, 0x0033002f0013000f, 0x003b0037001b0017};
-  const Lanes doubled = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kFrom[kByte]), nibbles);
-  return _mm512_or_si512(Bits(doubled, 0x001e001e), _mm512_set1_epi32(0x00010001));
+// The odd scales of kBits bits each from bits kFirst and kSecond of each lane on, in its words; taken from a bit
+// before, which doubles them.
+template <int kBits, int kFirst, int kSecond>
+SLUICE_INLINE Lanes OddScalePair(Lanes bits) {
+  constexpr uint64_t kLow = (kFirst + 63) % 64 | static_cast<uint64_t>(kSecond - 1) << 16;
+  constexpr uint64_t kHigh = (kFirst + 31) | static_cast<uint64_t>(kSecond + 31) << 16;
+  constexpr int kMask = (2 << kBits) - 2;
+  const Lanes doubled = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<int64_t>(kLow | kHigh << 32)), bits);
+  return Avx512::Merge(_mm512_set1_epi32(kMask * 0x00010001), doubled, _mm512_set1_epi32(0x00010001));
 }
+
+// Of each two bytes, what the even and the odd one are. They should differ: equal bytes the compiler loads one by one,
+// which takes an operation of the port that permutations need.
+SLUICE_INLINE Lanes BytePair(int even, int odd) { return _mm512_set1_epi16(static_cast<int16_t>(even | odd << 8)); }
 
 // One row of iq2_xs and iq2_s: neighbouring codes of a dword share a sub-scale, not all four. To bring two bytes of
 // each half together instead, as several rows have them, would be nine operations in 67. Scales are two fields from
@@ -35,7 +42,8 @@ struct RowOfPairs : Grid, EightsArranged {
 
   template <class V, int kPart>
   static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
-    header->sum_pairs[kPart] = OddNibblePair<kPart % 4>(header->common[kScaleField + kPart / 4]);
+    constexpr int kBit = kPart % 4 * 8;
+    header->sum_pairs[kPart] = OddScalePair<4, kBit, kBit + 4>(header->common[kScaleField + kPart / 4]);
   }
 };
 
@@ -62,27 +70,14 @@ struct OneRowFormat<BytesIq2Xs> {
   using Type = RowIq2XsPlanes;
 };
 
-// Halves of entries by their labels: the second ones from a plane, the first ones from as few parts as differ.
-template <int kMasks>
-SLUICE_INLINE Lanes LookupFirstHalf(const uint8_t* halves, Lanes labels, const HighBits<kMasks>& high) {
-  Lanes found = _mm512_permutexvar_epi8(labels, _mm512_load_si512(halves));
-  __mmask64 where = ~__mmask64{0};
-  SLUICE_UNROLL
-  for (int i = 1; i <= kMasks; ++i) {
-    where &= high.masks[kMasks - i];
-    found = _mm512_mask_permutexvar_epi8(found, where, labels, _mm512_load_si512(halves + 64 * i));
-  }
-  return found;
-}
-
 // One row of interleaved iq2_xs.
 struct RowIq2XsLabels : RowIq2XsPlanes {
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     const Lanes labels = fields[2 * kPart], signs = fields[2 * kPart + 1];
-    const HighBits<3> high = HighBitsOf(labels, _mm512_test_epi8_mask(signs, _mm512_set1_epi8(1)));
-    const Lanes first = LookupFirstHalf(reinterpret_cast<const uint8_t*>(&kIq2XsFirstHalves), labels, high);
-    const Lanes second = LookupPlane(reinterpret_cast<const uint8_t*>(&kIq2XsSecondHalves), labels, high);
+    Lanes first, second;
+    LookupLabels<LabelsIq2Xs>(kIq2XsLabelHalves, labels, {_mm512_test_epi8_mask(signs, _mm512_set1_epi8(1))}, &first,
+                              &second);
     DecodeHalves<kOffset, 7, 1>(first, second, signs, codes);
   }
 };
@@ -91,19 +86,16 @@ struct OneRowFormat<BytesIq2XsLabels> {
   using Type = RowIq2XsLabels;
 };
 
-// One row of interleaved iq2_s: 21 permutations instead of 32, and instead of gathers, which leave too little else to
-// be issued.
+// One row of interleaved iq2_s.
 struct RowIq2SLabels : RowOfPairs<GridIq2S, 18> {
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    constexpr int kByte = kPart % 4;
-    const Lanes labels = fields[kPart];
-    const Lanes rest = Avx512::ShuffleBytes<kByte, kByte, kByte, kByte>(fields[16 + kPart / 4]);
-    const HighBits<2> low = HighBitsOf(labels);
-    const HighBits<4> high = {{low.masks[0], low.masks[1], _mm512_test_epi8_mask(rest, _mm512_set1_epi32(0x40100401)),
-                               _mm512_test_epi8_mask(rest, _mm512_set1_epi32(static_cast<int32_t>(0x80200802u)))}};
-    const Lanes first = LookupFirstHalf(reinterpret_cast<const uint8_t*>(&kIq2SFirstHalves), labels, high);
-    const Lanes second = LookupPlane(reinterpret_cast<const uint8_t*>(&kIq2SSecondHalves), labels, high);
+    const Lanes high = fields[16 + kPart / 4];
+    const auto bits = [high](int bit) {
+      return _mm512_test_epi8_mask(high, BytePair(1 << (2 * (kPart % 4) + bit), 1 << (6 - 2 * (kPart % 4) + bit)));
+    };
+    Lanes first, second;
+    LookupLabels<LabelsIq2S>(kIq2SLabelHalves, fields[kPart], {bits(0), bits(1)}, &first, &second);
     DecodeHalves<kOffset>(first, second, fields[8 + kPart], codes);
   }
 };
@@ -200,6 +192,105 @@ struct RowIq1SNibbles : GridIq1S {
 template <>
 struct OneRowFormat<BytesIq1S> {
   using Type = RowIq1SNibbles;
+};
+
+// One row of interleaved iq1_s: halves of entries by label, two bits for each of their levels.
+struct RowIq1SLabels : ScalesIq1S<6>, EightsArranged {
+  using EightsArranged::kArranged;
+  static constexpr bool kStarts = false;
+  static constexpr bool kSumWords = true;
+
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    // Scale and sign of the delta are the bits 6 to 9 of a word. A bit set behind them makes them an index from 16 on,
+    // or one bit lower an even one from 32 on; taken from that bit on, an index is 1, and behind it 0.
+    constexpr int64_t kWord = kPart % 2 * 16;
+    constexpr int64_t kFrom = (6 + kWord) | 11 << 8 | (5 + kWord) << 16 | 10 << 24;
+    const Lanes four =
+        Avx512::Merge(_mm512_set1_epi32(0x03c003c0), header->common[8 + kPart / 2], _mm512_set1_epi32(0x04000400));
+    const Lanes indices = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kFrom | (kFrom + 0x20202020) << 32), four);
+    static constexpr Multipliers kTable;
+    header->sum_pairs[kPart] = _mm512_permutexvar_epi8(indices, _mm512_load_si512(kTable.bytes));
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    const Lanes high = fields[8 + kPart / 2];
+    const auto bits = [high](int bit) {
+      return _mm512_test_epi8_mask(high, BytePair(1 << (3 * (kPart % 2) + bit), 4 << (3 * (kPart % 2) + bit)));
+    };
+    Lanes first, second;
+    LookupLabels<LabelsIq1>(kIq1LabelHalves, fields[kPart], {bits(0), bits(1), bits(2)}, &first, &second);
+    Levels(first, codes);
+    Levels(second, codes + 4);
+  }
+
+ private:
+  // The bytes of two multipliers, words: 8 times the odd scale, and minus 7 times the odd scale or minus 9 times it,
+  // by the sign of the delta.
+  struct Multipliers {
+    alignas(64) uint8_t bytes[64];
+    constexpr Multipliers() : bytes{0, 0xff} {
+      for (int i = 0; i < 16; ++i) {
+        const int scale = 2 * (i & 7) + 1;
+        bytes[16 + i] = static_cast<uint8_t>(8 * scale);
+        bytes[32 + 2 * i] = static_cast<uint8_t>((i & 8) != 0 ? -9 * scale : -7 * scale);
+      }
+    }
+  };
+  static SLUICE_INLINE void Levels(Lanes half, Lanes* codes) {
+    codes[0] = MapBits(half, BitMatrix({0x01, 0x02, 0, 0, 0, 0, 0, 0}));
+    codes[1] = MapBits(half, BitMatrix({0x04, 0x08, 0, 0, 0, 0, 0, 0}));
+    codes[2] = MapBits(half, BitMatrix({0x10, 0x20, 0, 0, 0, 0, 0, 0}));
+    codes[3] = MapBits(half, BitMatrix({0x40, 0x80, 0, 0, 0, 0, 0, 0}));
+  }
+};
+template <>
+struct OneRowFormat<BytesIq1SLabels> {
+  using Type = RowIq1SLabels;
+};
+
+// One row of interleaved iq1_m: with levels l of 0 to 2 and d 1 or 0 for a positive delta or not, eight times a weight
+// is 2 * (4 * l + d) - 9. Of the codes 4 * l + d those of the two last levels of a half stand two bits higher.
+struct RowIq1MLabels : GridIq1M, EightsArranged {
+  using EightsArranged::kArranged;
+  static constexpr bool kStarts = false;
+  static constexpr bool kPairScales = true;
+  static constexpr bool kQuadPairs = true;
+
+  template <class V, int kPart>
+  static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
+    constexpr int kBit = kPart / 2 % 2 * 16 + kPart % 2 * 6;
+    header->sum_pairs[kPart] = OddScalePair<3, kBit, kBit + 3>(header->common[12 + kPart / 4]);
+  }
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    constexpr int kBit = 4 * (kPart % 2);
+    const Lanes high = fields[8 + kPart / 2];
+    const auto bits = [high](int bit) {
+      return _mm512_test_epi8_mask(high, BytePair(1 << (kBit + bit), 1 << (4 - kBit + bit)));
+    };
+    Lanes first, second;
+    LookupLabels<LabelsIq1>(kIq1LabelHalves, fields[kPart], {bits(0), bits(1), bits(2)}, &first, &second);
+    constexpr uint8_t kDelta = 8 << kBit;
+    const Lanes low = MapBits<0x01>(high, BitMatrix({kDelta, 0, 0, 0, 0, 0, 0, 0}));
+    const Lanes quad = MapBits<0x04>(high, BitMatrix({0, 0, kDelta, 0, 0, 0, 0, 0}));
+    Levels(first, low, quad, codes);
+    Levels(second, low, quad, codes + 4);
+  }
+
+ private:
+  static SLUICE_INLINE void Levels(Lanes half, Lanes low, Lanes quad, Lanes* codes) {
+    const Lanes turned = MapBits(half, BitMatrix({0, 0, 0x01, 0x02, 0x40, 0x80, 0, 0}));
+    const Lanes low_level = _mm512_set1_epi8(0x0c), quad_level = _mm512_set1_epi8(0x30);
+    codes[0] = Avx512::Merge(low_level, turned, low);
+    codes[1] = Avx512::Merge(low_level, half, low);
+    codes[2] = Avx512::Merge(quad_level, half, quad);
+    codes[3] = Avx512::Merge(quad_level, turned, quad);
+  }
+};
+template <>
+struct OneRowFormat<BytesIq1MLabels> {
+  using Type = RowIq1MLabels;
 };
 
 }  // namespace

@@ -249,11 +249,16 @@ SLUICE_INLINE Lanes DeltaOf(Lanes words) {
   return _mm512_mask_blend_epi32(negative, _mm512_set1_epi8(2), _mm512_setzero_si512());
 }
 
-struct GridIq1S : GridFormat<GridIq1S, RowIq1S> {
+// Where scales are three bits from kScaleBit on.
+template <int kScaleBit>
+struct ScalesIq1S : GridFormat<ScalesIq1S<kScaleBit>, RowIq1S> {
   template <class V, int kPart>
   static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
-    SetWideScale(OddScaleAt<kPart % 2 * 16 + 12, 3>(header->common[8 + kPart / 2]), kPart, header);
+    SetWideScale(OddScaleAt<kPart % 2 * 16 + kScaleBit, 3>(header->common[8 + kPart / 2]), kPart, header);
   }
+};
+
+struct GridIq1S : ScalesIq1S<12> {
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     const Lanes words = _mm512_srli_epi32(fields[8 + kPart / 2], kPart % 2 * 16);

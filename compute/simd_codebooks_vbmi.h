@@ -72,22 +72,26 @@ SLUICE_INLINE Lanes LookupPlane(const uint8_t* plane, Lanes indices, const HighB
   }
 }
 
-// A matrix over bits for vgf2p8affineqb: bit i of each byte becomes the parity of its bits in masks[i].
+// A matrix over bits for vgf2p8affineqb: bit i of each byte becomes the parity of its bits in masks[i],
+// inverted where kFlips has it.
 constexpr int64_t BitMatrix(const uint8_t (&masks)[8]) {
   uint64_t matrix = 0;
   for (int i = 0; i < 8; ++i) matrix |= static_cast<uint64_t>(masks[i]) << (8 * (7 - i));
   return static_cast<int64_t>(matrix);
 }
+template <int kFlips = 0>
 SLUICE_INLINE Lanes MapBits(Lanes bytes, int64_t matrix) {
-  return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(matrix), 0);
+  return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(matrix), kFlips);
 }
 
 // Eight sign bits in each byte, or seven from bit kFirst on, where the eighth makes the number of negative elements
-// even. The signs of elements kElement and kElement + 1 come to bits 4 and 5.
-template <int kSigns, int kFirst, int kElement>
-SLUICE_INLINE Lanes TwoSigns(Lanes signs) {
-  constexpr uint8_t kSecond = kSigns == 7 && kElement == 6 ? 0x7f : 2 << kElement;
-  return MapBits(signs, BitMatrix({0, 0, 0, 0, 1 << (kFirst + kElement), kSecond << kFirst, 0, 0}));
+// even: those of elements 0 and 1 come to bits 4 and 5, of 2 and 3 to bits 0 and 1, of 4 and 5 to bits 6 and 7, of 6
+// and 7 to bits 2 and 3.
+template <int kSigns, int kFirst>
+SLUICE_INLINE Lanes PlaceSigns(Lanes signs) {
+  constexpr uint8_t kLast = kSigns == 7 ? 0x7f << kFirst : 0x80;
+  constexpr uint8_t kBit = 1 << kFirst;
+  return MapBits(signs, BitMatrix({4 * kBit, 8 * kBit, 64 * kBit, kLast, kBit, 2 * kBit, 16 * kBit, 32 * kBit}));
 }
 // Four 7-bit numbers side by side in each lane, into its bytes; what stands above them there is undefined.
 SLUICE_INLINE Lanes SidesToBytes(Lanes words) {
@@ -116,13 +120,24 @@ SLUICE_INLINE void DecodeIq2(Lanes packed, Lanes signs, Lanes* codes) {
   codes[1] = LevelsOf(kOdd, both);
 }
 
+// Two levels in the highest bits of each byte, their signs in bits 0 and 1.
+template <int kOffset>
+SLUICE_INLINE void DecodeHighIq2(Lanes packed, Lanes signs, Lanes* codes) {
+  static constexpr LevelTable<2, 2, 0, kOffset> kEven(kIq2Levels);
+  static constexpr LevelTable<2, 4, 1, kOffset> kOdd(kIq2Levels);
+  const Lanes both = Avx512::Merge(_mm512_set1_epi8(0x3c), _mm512_srli_epi16(packed, 2), signs);
+  codes[0] = LevelsOf(kEven, both);
+  codes[1] = LevelsOf(kOdd, both);
+}
+
 // Halves of four entries of eight elements and their signs: bytes of eight, or of seven from bit kFirst on.
 template <int kOffset, int kSigns = 8, int kFirst = 0>
 SLUICE_INLINE void DecodeHalves(Lanes first, Lanes second, Lanes signs, Lanes* codes) {
-  DecodeIq2<kOffset>(first, TwoSigns<kSigns, kFirst, 0>(signs), codes);
-  DecodeIq2<kOffset>(_mm512_srli_epi16(first, 4), TwoSigns<kSigns, kFirst, 2>(signs), codes + 2);
-  DecodeIq2<kOffset>(second, TwoSigns<kSigns, kFirst, 4>(signs), codes + 4);
-  DecodeIq2<kOffset>(_mm512_srli_epi16(second, 4), TwoSigns<kSigns, kFirst, 6>(signs), codes + 6);
+  const Lanes placed = PlaceSigns<kSigns, kFirst>(signs), shifted = _mm512_srli_epi16(placed, 2);
+  DecodeIq2<kOffset>(first, placed, codes);
+  DecodeHighIq2<kOffset>(first, placed, codes + 2);
+  DecodeIq2<kOffset>(second, shifted, codes + 4);
+  DecodeHighIq2<kOffset>(second, shifted, codes + 6);
 }
 // The same of entries in planes; seven signs from bit kFirst on.
 template <int kOffset, int kFirst, class Planes, int kMasks>
@@ -226,21 +241,38 @@ struct BytesIq2XsLabels : BytesIq2Xs {
   }
 };
 
-// From the halves of entries, by index or by label.
-template <const auto& kHalves>
-struct HalvesOfIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
+struct BytesIq2S : GridIq2S, PairsIq2<RowIq2S::kMagnitude> {
   using PairsArranged::kArranged;
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     Lanes indices[4];
     Indices<kPart>(fields, indices);
-    DecodeFour(kHalves, indices, fields[8 + kPart], codes);
+    DecodeFour(kIq2SHalves, indices, fields[8 + kPart], codes);
   }
 };
-struct BytesIq2S : HalvesOfIq2S<kIq2SHalves> {};
+
+// The labels of a part of interleaved weights, whose lower bytes are those of `low`, the kBits above them in the bytes
+// of `high` from bit kEven on, in odd bytes from bit kOdd on.
+template <int kBits, int kEven, int kOdd>
+SLUICE_INLINE void LabelsOfPart(Lanes low, Lanes high, Lanes* labels) {
+  constexpr int kMask = ((1 << kBits) - 1) << 8;
+  const auto label = [](Lanes byte, Lanes shifted) { return _mm512_or_si512(byte, Bits(shifted, kMask)); };
+  labels[0] = label(ByteOf<0>(low), _mm512_slli_epi32(high, 8 - kEven));
+  labels[1] = label(ByteOf<1>(low), _mm512_srli_epi32(high, kOdd));
+  labels[2] = label(ByteOf<2>(low), _mm512_srli_epi32(high, 8 + kEven));
+  labels[3] = label(ByteOf<3>(low), _mm512_srli_epi32(high, 16 + kOdd));
+}
+
 // Several rows of interleaved iq2_s.
-struct BytesIq2SLabels : HalvesOfIq2S<kIq2SHalvesByLabel> {
+struct BytesIq2SLabels : BytesIq2S {
   static constexpr bool kSideBySide = true;
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    constexpr int kBit = 2 * (kPart % 4);
+    Lanes labels[4];
+    LabelsOfPart<2, kBit, 6 - kBit>(fields[kPart], fields[16 + kPart / 4], labels);
+    DecodeFour(kIq2SHalvesByLabel, labels, fields[8 + kPart], codes);
+  }
 };
 
 // Entries of four elements of three bits.
@@ -333,9 +365,11 @@ struct PairsIq1 : PairsArranged {
  protected:
   // Eight times an element plus 9, plus or minus one; minus where bit 4 of its byte of
   // `first` (of two entries) or `second` is set.
-  static SLUICE_INLINE void DecodeFour(const Lanes (&indices)[4], Lanes first, Lanes second, Lanes* codes) {
-    DecodeTwo(GatherPair(kIq1Halves, indices[0], indices[1]), first, codes);
-    DecodeTwo(GatherPair(kIq1Halves, indices[2], indices[3]), second, codes + 4);
+  template <class Table>
+  static SLUICE_INLINE void DecodeFour(const Table& table, const Lanes (&indices)[4], Lanes first, Lanes second,
+                                       Lanes* codes) {
+    DecodeTwo(GatherPair(table, indices[0], indices[1]), first, codes);
+    DecodeTwo(GatherPair(table, indices[2], indices[3]), second, codes + 4);
   }
 
  private:
@@ -371,7 +405,7 @@ struct BytesIq1S : GridIq1S, PairsIq1 {
     Indices(fields[kPart], words, indices);
     // Bit 15 becomes bit 4 of every byte.
     const Lanes deltas = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b2b2b2b0b0b0b0b), words);
-    DecodeFour(indices, deltas, deltas, codes);
+    DecodeFour(kIq1Halves, indices, deltas, deltas, codes);
   }
 };
 
@@ -385,7 +419,38 @@ struct BytesIq1M : GridIq1M, PairsIq1 {
     // Bits 3 and 7, or 11 and 15, become bit 4 of alternate bytes.
     const Lanes first = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x231f231f033f033f), nibbles);
     const Lanes second = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2b272b270b070b07), nibbles);
-    DecodeFour(indices, first, second, codes);
+    DecodeFour(kIq1Halves, indices, first, second, codes);
+  }
+};
+
+// Several rows of interleaved iq1_s.
+struct BytesIq1SLabels : ScalesIq1S<6>, PairsIq1 {
+  using PairsIq1::kArranged;
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    constexpr int kBit = 3 * (kPart % 2);
+    Lanes labels[4];
+    LabelsOfPart<3, kBit, kBit + 2>(fields[kPart], fields[8 + kPart / 2], labels);
+    // Bit 9 or 25 becomes bit 4 of every byte.
+    const __m512i from = _mm512_set1_epi64(kPart % 2 == 0 ? 0x2525252505050505 : 0x3535353515151515);
+    const Lanes deltas = _mm512_multishift_epi64_epi8(from, fields[8 + kPart / 2]);
+    DecodeFour(kIq1HalvesByLabel, labels, deltas, deltas, codes);
+  }
+};
+
+// Several rows of interleaved iq1_m.
+struct BytesIq1MLabels : BytesIq1M {
+  template <class V, int kPart, class Fields>
+  static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
+    constexpr int kBit = 4 * (kPart % 2);
+    const Lanes high = fields[8 + kPart / 2];
+    Lanes labels[4];
+    LabelsOfPart<3, kBit, 4 - kBit>(fields[kPart], high, labels);
+    // Bits 3 and 11, or 19 and 27, and those four bits above, become bit 4 of alternate bytes.
+    const __m512i first = _mm512_set1_epi64(kBit == 0 ? 0x271f271f073f073f : 0x2b232b230b030b03);
+    const __m512i second = _mm512_set1_epi64(kBit == 0 ? 0x372f372f170f170f : 0x3b333b331b131b13);
+    DecodeFour(kIq1HalvesByLabel, labels, _mm512_multishift_epi64_epi8(first, high),
+               _mm512_multishift_epi64_epi8(second, high), codes);
   }
 };
 

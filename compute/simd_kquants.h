@@ -111,6 +111,8 @@ struct KQuantFormat {
   static constexpr bool kStarts = false;
   static constexpr bool kPartScales = false;
   static constexpr bool kPairScales = false;
+  static constexpr bool kQuadPairs = false;
+  static constexpr bool kSumWords = false;
   static constexpr int kNibbleFactor = 0;
 };
 

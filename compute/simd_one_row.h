@@ -37,7 +37,13 @@ template <class V, int P>
 struct SideBySide {
   Header256<V> headers[P];
   typename V::Int sums[P];
+  typename V::Int more[P];  // with kPairScales a second chain of the sum, with kSumWords the sum of multipliers
 };
+
+// With kSumWords, a part of 32 codes c of 0 to 2 and its sum of activations S are the words of one register: sum c * a,
+// a bias added to keep it positive, and S above it. One product takes them times the multipliers of both, and what
+// the bias adds, times the sum of the lower multipliers, goes off at the end.
+constexpr int kWordBiasBits = 13;
 
 // The sum of a step's chains.
 template <class V, class F, int kChains>
@@ -97,33 +103,57 @@ SLUICE_INLINE void AddScaledPart(const RowBlock& row, const int8_t* values,
 }
 
 // The same for pairs of codes with sub-scales of their own.
-template <class V, int kPart, int P, int kDwords>
+template <class V, class F, int kPart, int P, int kDwords>
 SLUICE_INLINE void AddPairPart(const int8_t* values, const typename V::Int (&codes)[P][kDwords],
                                SideBySide<V, P>* panels) {
-  typename V::Int sums[P][2];
-  SLUICE_UNROLL
-  for (int p = 0; p < P; ++p) {
-    sums[p][0] = panels->sums[p];
-    sums[p][1] = V::Set1(0);
-  }
   SLUICE_UNROLL
   for (int k = 0; k < kDwords; ++k) {
     const typename V::Int value = V::Broadcast(values + 4 * k);
     SLUICE_UNROLL
     for (int p = 0; p < P; ++p) {
       const typename V::Int scales = panels->headers[p].sum_pairs[kPart];
-      sums[p][k % 2] = V::MaddPairs(sums[p][k % 2], V::MaddBytes(codes[p][k], value), scales);
+      typename V::Int* chains = (F::kQuadPairs ? k / 2 % 2 : k % 2) == 0 ? panels->sums : panels->more;
+      chains[p] = V::MaddPairs(chains[p], V::MaddBytes(codes[p][k], value), scales);
+    }
+  }
+}
+
+// The same for sums as words.
+template <class V, int kPart, int P>
+SLUICE_INLINE void AddWordsPart(const RowBlock& row, const int8_t* values, const typename V::Int (&codes)[P][8],
+                                SideBySide<V, P>* panels) {
+  typename V::Int parts[P][2];
+  SLUICE_UNROLL
+  for (int p = 0; p < P; ++p) {
+    parts[p][0] = V::Broadcast(row.starts + kPart);
+    parts[p][1] = V::Set1(0);
+  }
+  SLUICE_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    const typename V::Int value = V::Broadcast(values + 4 * k);
+    SLUICE_UNROLL
+    for (int p = 0; p < P; ++p) {
+      parts[p][k % 2] = V::template Products<2, false>::Dot(parts[p][k % 2], codes[p][k], value);
     }
   }
   SLUICE_UNROLL
-  for (int p = 0; p < P; ++p) panels->sums[p] = V::Add(sums[p][0], sums[p][1]);
+  for (int p = 0; p < P; ++p) {
+    const typename V::Int multipliers = panels->headers[p].sum_pairs[kPart];
+    panels->sums[p] = V::MaddPairs(panels->sums[p], V::Add(parts[p][0], parts[p][1]), multipliers);
+    panels->more[p] = V::Add(panels->more[p], multipliers);
+  }
 }
 
 template <class V, class F, int kPart, int P>
 SLUICE_INLINE void DecodePartOfAll(const Slice* slices, const SideBySide<V, P>& panels,
                                    typename V::Int (&codes)[P][kPartDwords<F>]) {
   SLUICE_UNROLL
-  for (int p = 0; p < P; ++p) DecodeOnePart<V, F, kPart>(slices[p], panels.headers[p], codes[p]);
+  for (int p = 0; p < P; ++p) {
+    if constexpr (kFieldSpread < V >> 1) {
+      slices[p].template FetchNear<V::kLanes * F::kBytes / F::kParts, F::kParts>(kPart);
+    }
+    DecodeOnePart<V, F, kPart>(slices[p], panels.headers[p], codes[p]);
+  }
 }
 
 template <class V, class F, int kPart, int P>
@@ -135,7 +165,9 @@ SLUICE_INLINE void AddPart(const RowBlock& row, const typename V::Int (&codes)[P
     for (int p = 0; p < P; ++p) F::template DecodeScales<V, kPart>(&panels->headers[p]);
   }
   if constexpr (F::kPairScales) {
-    AddPairPart<V, kPart>(values, codes, panels);
+    AddPairPart<V, F, kPart>(values, codes, panels);
+  } else if constexpr (F::kSumWords) {
+    AddWordsPart<V, kPart>(row, values, codes, panels);
   } else {
     AddScaledPart<V, F, kPart>(row, values, codes, panels);
   }
@@ -158,12 +190,29 @@ SLUICE_INLINE void AddParts(const Slice* slices, const RowBlock& row, typename V
   if constexpr (kPart + 1 < F::kParts) AddParts<V, F, kPart + 1>(slices, row, next, panels);
 }
 
+// The integer sum of panel `p`, whose parts were all added.
+template <class V, class F, int P>
+SLUICE_INLINE typename V::Int BlockSum(const SideBySide<V, P>& panels, int p, const Q8Block256& block) {
+  typename V::Int sum = panels.sums[p];
+  if constexpr (F::kSumWords) {
+    const typename V::Int multipliers = V::And(panels.more[p], V::Set1(0xffff));
+    return V::Sub(sum, V::template ShiftLeft<kWordBiasBits>(multipliers));
+  }
+  if constexpr (F::kQuadPairs) {
+    sum = V::Add(V::Add(sum, sum), V::template ShiftRightSigned<1>(panels.more[p]));
+  } else if constexpr (F::kPairScales) {
+    sum = V::Add(sum, panels.more[p]);
+  }
+  if constexpr (kOffsetOf<V, F> != 0 && !F::kStarts) sum = V::Sub(sum, OffsetSum<V, F>(panels.headers[p], block));
+  return sum;
+}
+
 template <class V, class F, int P>
 SLUICE_INLINE void OneRow(const Slice* slices, const Q8Block256* row, Chains<V>* chains) {
   SideBySide<V, P> panels;
   SLUICE_UNROLL
   for (int p = 0; p < P; ++p) {
-    panels.sums[p] = V::Set1(0);
+    panels.sums[p] = panels.more[p] = V::Set1(0);
     if constexpr (F::kPartScales) {
       F::template DecodeFields<V>(slices[p].bytes, slices[p].stride, &panels.headers[p]);
     } else {
@@ -177,13 +226,16 @@ SLUICE_INLINE void OneRow(const Slice* slices, const Q8Block256* row, Chains<V>*
     constexpr int kHigh = F::kNibbleFactor == 0 ? 1 : 16 / F::kNibbleFactor;  // starts are those of the last chain
     V::template SetStarts<F::kGroupDwords>(block.group_sums, -kHigh * kOffsetOf<V, F>, starts);
   }
+  if constexpr (F::kSumWords) {
+    V::template SetStarts<F::kGroupDwords>(block.group_sums, 1, starts);
+    for (int i = 0; i < F::kParts; ++i) starts[i] = starts[i] * 0x10000 + (1 << kWordBiasBits);
+  }
   typename V::Int codes[P][kPartDwords<F>];
   if constexpr (kDecodesAhead<F, P>) DecodePartOfAll<V, F, 0>(slices, panels, codes);
   AddParts<V, F, 0>(slices, {&block, ValuesOf<F>(block, space), starts}, codes, &panels);
   SLUICE_UNROLL
   for (int p = 0; p < P; ++p) {
-    typename V::Int& sum = panels.sums[p];
-    if constexpr (kOffsetOf<V, F> != 0 && !F::kStarts) sum = V::Sub(sum, OffsetSum<V, F>(panels.headers[p], block));
+    const typename V::Int sum = BlockSum<V, F>(panels, p, block);
     ContinueChain<V, F>(panels.headers[p], block, sum, &chains[p]);
   }
 }

@@ -28,6 +28,8 @@
 //   kPartScales    scales are decoded part by part, by DecodeScales() after DecodeFields(), which
 //                  leaves them out of DecodeHeader()
 //   kPairScales    each pair of codes has a sub-scale, the one in its word of sum_pairs
+//   kQuadPairs     and codes count 2, where those of dwords 2 and 3 of each four stand two bits higher
+//   kSumWords      sum_pairs has the multipliers of a part's sum and of its sum of activations
 //   kNibbleFactor  what a code counts, 1 or 2, where codes are nibbles: those of odd dwords stand
 //                  in the upper ones; 0 where they are bytes
 // Included once by each file of an instruction set; internal
@@ -122,6 +124,13 @@ struct Slice {
     if (ahead == nullptr) return;
     SLUICE_UNROLL
     for (int i = 0; i < kPartBytes; i += 64) __builtin_prefetch(ahead + part * kPartBytes + i, 0, 2);
+  }
+  // Asks the nearest cache, too, for part number `part` of the next block of interleaved outputs: one row of those
+  // takes 0.94 to 1 of the time from memory. Alone it would not do: 1.05 to 1.9 times as long.
+  template <int kPartBytes, int kParts>
+  SLUICE_INLINE void FetchNear(int part) const {
+    SLUICE_UNROLL
+    for (int i = 0; i < kPartBytes; i += 64) __builtin_prefetch(bytes + (kParts + part) * kPartBytes + i, 0, 3);
   }
 };
 

@@ -20,7 +20,7 @@ size_t PlaceOf(size_t block_bytes, size_t row, size_t block, size_t offset) {
 }
 
 TEST_CASE("each byte of a panel goes to its place, with and without a half in front of the dwords") {
-  for (TensorType type : {TensorType::kIQ2XXS, TensorType::kIQ1M, TensorType::kQ6K, TensorType::kQ4_0}) {
+  for (TensorType type : {TensorType::kIQ2XXS, TensorType::kQ4K, TensorType::kQ6K, TensorType::kQ4_0}) {
     const int64_t n_in = 3 * InfoOf(type).block_elements;
     const size_t row_bytes = RowBytes(type, n_in), block_bytes = InfoOf(type).block_bytes;
     std::vector<uint8_t> filed(kInterleavedRows * row_bytes), scratch(filed.size());
@@ -52,9 +52,10 @@ void CheckLabels(const std::array<uint64_t, kSize>& labels, const std::array<uin
   CHECK(std::count(uses.begin(), uses.end(), 1) == static_cast<int64_t>(kSize));
 }
 
-TEST_CASE("each entry of iq2_xs and iq2_s has a label of its own, which stands for the same codes") {
+TEST_CASE("each entry of iq2_xs, iq2_s and iq1 has a label of its own, which stands for the same codes") {
   CheckLabels(kIq2XsLabels, kIq2XsHalves, kIq2XsHalvesByLabel);
   CheckLabels(kIq2SLabels, kIq2SHalves, kIq2SHalvesByLabel);
+  CheckLabels(kIq1Labels, kIq1Halves, kIq1HalvesByLabel);
 }
 
 }  // namespace

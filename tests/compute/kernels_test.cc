@@ -227,6 +227,15 @@ TEST_CASE("products of blocks with wild scales have the portable bits too") {
   }
 }
 
+void CheckInterleaved(const KernelSet& set, const Product& product) {
+  const int64_t n_rows = static_cast<int64_t>(product.rows.size());
+  const std::vector<float> want = Expected(set, product);
+  const std::vector<float> got = Run(set.For(product.type).matmul_interleaved, Interleaved(product), 0, n_rows);
+  INFO(std::string(set.name) << " " << std::string(InfoOf(product.type).name) << " n_in " << product.n_in << " n_out "
+                             << product.n_out << " rows " << n_rows);
+  CHECK(FirstDifference(got.data(), want.data(), static_cast<int64_t>(want.size())) == -1);
+}
+
 // Long and short rows, in panels alone, in pairs and in groups with a rest; few rows, tiles and rests of tiles.
 TEST_CASE("interleaved panels, one row too, have the portable bits of the rows they were made of") {
   size_t products = 0;
@@ -240,11 +249,7 @@ TEST_CASE("interleaved panels, one row too, have the portable bits of the rows t
         for (int64_t n_rows : {1, 2, 7, 25, 90}) {
           const Product product(type, kernel.format, n_in, n_out, n_rows, blocks);
           CheckEqual(*set, product);
-          const std::vector<float> want = Expected(*set, product);
-          const std::vector<float> got = Run(kernel.matmul_interleaved, Interleaved(product), 0, n_rows);
-          INFO(std::string(set->name) << " " << std::string(InfoOf(type).name) << " " << n_in << " " << n_out << " "
-                                      << n_rows);
-          CHECK(FirstDifference(got.data(), want.data(), static_cast<int64_t>(want.size())) == -1);
+          CheckInterleaved(*set, product);
           ++products;
         }
       }
@@ -298,7 +303,7 @@ void FillSigns(ActivationFormat format, Product* product) {
   }
 }
 
-TEST_CASE("codes, scales and activations at their extremes do not saturate") {
+TEST_CASE("codes, scales and activations at their extremes do not saturate, interleaved or not") {
   size_t products = 0;
   for (const KernelSet* set : AvailableKernelSets()) {
     for (TensorType type : WeightTypes()) {
@@ -309,6 +314,11 @@ TEST_CASE("codes, scales and activations at their extremes do not saturate") {
         INFO(int{fill});
         CheckEqual(*set, product);
         ++products;
+        for (int64_t n_rows : {1, 3}) {
+          Product panels(type, format, 512, 32, n_rows, FilledRows(type, fill, RowBytes(type, 512) * 32));
+          FillSigns(format, &panels);
+          if (set->For(type).matmul_interleaved != nullptr) CheckInterleaved(*set, panels);
+        }
       }
     }
   }
