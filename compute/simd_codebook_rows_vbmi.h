@@ -194,6 +194,19 @@ struct OneRowFormat<BytesIq1S> {
   using Type = RowIq1SNibbles;
 };
 
+// The bytes of two multipliers, words: 8 times the odd scale, and minus 7 times the odd scale or minus 9 times it,
+// by the sign of the delta.
+struct Iq1SMultipliers {
+  alignas(64) uint8_t bytes[64];
+  constexpr Iq1SMultipliers() : bytes{0, 0xff} {
+    for (int i = 0; i < 16; ++i) {
+      const int scale = 2 * (i & 7) + 1;
+      bytes[16 + i] = static_cast<uint8_t>(8 * scale);
+      bytes[32 + 2 * i] = static_cast<uint8_t>((i & 8) != 0 ? -9 * scale : -7 * scale);
+    }
+  }
+};
+
 // One row of interleaved iq1_s: halves of entries by label, two bits for each of their levels.
 struct RowIq1SLabels : ScalesIq1S<6>, EightsArranged {
   using EightsArranged::kArranged;
@@ -209,7 +222,7 @@ struct RowIq1SLabels : ScalesIq1S<6>, EightsArranged {
     const Lanes four =
         Avx512::Merge(_mm512_set1_epi32(0x03c003c0), header->common[8 + kPart / 2], _mm512_set1_epi32(0x04000400));
     const Lanes indices = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(kFrom | (kFrom + 0x20202020) << 32), four);
-    static constexpr Multipliers kTable;
+    static constexpr Iq1SMultipliers kTable;
     header->sum_pairs[kPart] = _mm512_permutexvar_epi8(indices, _mm512_load_si512(kTable.bytes));
   }
   template <class V, int kPart, class Fields>
@@ -225,18 +238,6 @@ struct RowIq1SLabels : ScalesIq1S<6>, EightsArranged {
   }
 
  private:
-  // The bytes of two multipliers, words: 8 times the odd scale, and minus 7 times the odd scale or minus 9 times it,
-  // by the sign of the delta.
-  struct Multipliers {
-    alignas(64) uint8_t bytes[64];
-    constexpr Multipliers() : bytes{0, 0xff} {
-      for (int i = 0; i < 16; ++i) {
-        const int scale = 2 * (i & 7) + 1;
-        bytes[16 + i] = static_cast<uint8_t>(8 * scale);
-        bytes[32 + 2 * i] = static_cast<uint8_t>((i & 8) != 0 ? -9 * scale : -7 * scale);
-      }
-    }
-  };
   static SLUICE_INLINE void Levels(Lanes half, Lanes* codes) {
     codes[0] = MapBits(half, BitMatrix({0x01, 0x02, 0, 0, 0, 0, 0, 0}));
     codes[1] = MapBits(half, BitMatrix({0x04, 0x08, 0, 0, 0, 0, 0, 0}));

@@ -223,7 +223,8 @@ SLUICE_INLINE void OneRow(const Slice* slices, const Q8Block256* row, Chains<V>*
   alignas(64) int32_t starts[16];
   const Q8Block256& block = row[slices[0].index];
   if constexpr (F::kStarts) {
-    constexpr int kHigh = F::kNibbleFactor == 0 ? 1 : 16 / F::kNibbleFactor;  // starts are those of the last chain
+    constexpr int kHigh =
+        F::kNibbleFactor == 0 ? 1 : 16 >> (F::kNibbleFactor - 1);  // starts are those of the last chain
     V::template SetStarts<F::kGroupDwords>(block.group_sums, -kHigh * kOffsetOf<V, F>, starts);
   }
   if constexpr (F::kSumWords) {
