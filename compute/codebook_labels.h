@@ -17,6 +17,7 @@
 #define SLUICE_COMPUTE_CODEBOOK_LABELS_H_
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,6 +30,8 @@ struct LabelBook {
   static constexpr int kSquares = kSquareTables;
   static constexpr int kPairGroups = (kPairTables + 1) / 2;
   static constexpr int kGroups = kPairGroups + kSquares;
+  static constexpr int kGroupBits = std::bit_width(static_cast<unsigned>(kGroups - 1));
+  static_assert(kGroups == 1 << kGroupBits);
   static constexpr int kSingles = kSquares + kPairTables;  // their first table
   static constexpr int kTables = kSingles + 2;
   static constexpr size_t kLabels = 256 * kGroups;

@@ -37,17 +37,20 @@ void LabelIq2Xs(uint8_t* block) {
   }
 }
 
-// The labels of four indices, whose upper bits are kBits each, kStride apart: lower bytes, and above them upper ones.
+// Four lower bytes of indices, whose upper bits are kBits each, kStride apart, become those of labels; returns the
+// upper bytes of the labels.
 template <int kBits, int kStride, class Labels>
-uint64_t FourLabels(const Labels& labels, uint32_t low, uint32_t high) {
+uint32_t LabelFour(const Labels& labels, uint32_t high, uint8_t* bytes) {
+  const uint32_t low = LoadU32(bytes);
   const auto label = [&](int i) {
     return labels[(low >> (8 * i) & 0xff) | (high >> (kStride * i) & ((1u << kBits) - 1)) << 8] << (8 * i);
   };
-  return label(0) | label(1) | label(2) | label(3);
+  const uint64_t four = label(0) | label(1) | label(2) | label(3);
+  std::memcpy(bytes, &four, 4);
+  return static_cast<uint32_t>(four >> 32);
 }
-// The upper bytes of four labels: even ones shifted by `even`, odd ones by `odd`.
-uint32_t ShiftedBytes(uint64_t labels, int even, int odd) {
-  const uint32_t bytes = static_cast<uint32_t>(labels >> 32);
+// Even bytes shifted by `even`, odd ones by `odd`.
+uint32_t ShiftedBytes(uint32_t bytes, int even, int odd) {
   return (bytes & 0x00ff00ff) << even | (bytes & 0xff00ff00) << odd;
 }
 
@@ -58,9 +61,8 @@ void LabelIq2S(uint8_t* block) {
     uint32_t bits = 0;
     for (int part = 0; part < 4; ++part) {
       uint8_t* low = block + 2 + 16 * four + 4 * part;
-      const uint64_t labels = FourLabels<2, 2>(kIq2SLabels, LoadU32(low), block[66 + 4 * four + part]);
-      std::memcpy(low, &labels, 4);
-      bits |= ShiftedBytes(labels, 2 * part, 6 - 2 * part);
+      const uint32_t upper = LabelFour<2, 2>(kIq2SLabels, block[66 + 4 * four + part], low);
+      bits |= ShiftedBytes(upper, 2 * part, 6 - 2 * part);
     }
     std::memcpy(block + 66 + 4 * four, &bits, 4);
   }
@@ -72,11 +74,9 @@ void LabelIq1S(uint8_t* block) {
   for (int pair = 0; pair < 4; ++pair) {
     uint32_t bits = 0;
     for (int part = 0; part < 2; ++part) {
-      uint8_t* low = block + 2 + 8 * pair + 4 * part;
       const uint32_t high = LoadU32(block + 34 + 4 * pair) >> (16 * part);
-      const uint64_t labels = FourLabels<3, 3>(kIq1Labels, LoadU32(low), high);
-      std::memcpy(low, &labels, 4);
-      bits |= ShiftedBytes(labels, 3 * part, 2 + 3 * part) | (high >> 12 & 15) << (6 + 16 * part);
+      const uint32_t upper = LabelFour<3, 3>(kIq1Labels, high, block + 2 + 8 * pair + 4 * part);
+      bits |= ShiftedBytes(upper, 3 * part, 2 + 3 * part) | (high >> 12 & 15) << (6 + 16 * part);
     }
     std::memcpy(block + 34 + 4 * pair, &bits, 4);
   }
@@ -93,11 +93,9 @@ void LabelIq1M(uint8_t* block) {
   for (int pair = 0; pair < 4; ++pair) {
     uint32_t bits = 0;
     for (int part = 0; part < 2; ++part) {
-      uint8_t* low = block + 8 * pair + 4 * part;
       const uint32_t high = LoadU32(block + 32 + 4 * pair) >> (16 * part);
-      const uint64_t labels = FourLabels<3, 4>(kIq1Labels, LoadU32(low), high);
-      std::memcpy(low, &labels, 4);
-      bits |= ShiftedBytes(labels, 4 * part, 4 - 4 * part) | SpreadSigns(high) << (4 * part);
+      const uint32_t upper = LabelFour<3, 4>(kIq1Labels, high, block + 8 * pair + 4 * part);
+      bits |= ShiftedBytes(upper, 4 * part, 4 - 4 * part) | SpreadSigns(high) << (4 * part);
     }
     std::memcpy(block + 32 + 4 * pair, &bits, 4);
   }

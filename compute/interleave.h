@@ -10,9 +10,9 @@
 //   iq2_xs  of each four words, a dword of lower bytes and one of upper bytes, a bit of label below seven signs
 //   iq2_s   two bits in each byte of the dword that has them for four parts, those of the first part lowest, in odd
 //           bytes highest
-//   iq1_s   three bits in each byte of the dword that has them for two parts, those of the first part in bits 0 to 2
-//   or,
-//           in odd bytes, 2 to 4, those of the second part above; scale and sign of delta in bits 6 to 9 and 22 to 25
+//   iq1_s   three bits in each byte of the dword that has them for two parts, those of the first part from bit 0 on, in
+//           odd bytes from bit 2 on, those of the second part above; scale and sign of delta in bits 6 to 9 and 22 to
+//           25
 //   iq1_m   three bits in the lower nibble, or of the second part in the upper one, in odd bytes the other way round;
 //           above them the signs of delta, that of the first part in the lower nibble of all bytes
 #ifndef SLUICE_COMPUTE_INTERLEAVE_H_

@@ -27,10 +27,6 @@ SLUICE_INLINE Lanes OddScalePair(Lanes bits) {
   return Avx512::Merge(_mm512_set1_epi32(kMask * 0x00010001), doubled, _mm512_set1_epi32(0x00010001));
 }
 
-// Of each two bytes, what the even and the odd one are. They should differ: equal bytes the compiler loads one by one,
-// which takes an operation of the port that permutations need.
-SLUICE_INLINE Lanes BytePair(int even, int odd) { return _mm512_set1_epi16(static_cast<int16_t>(even | odd << 8)); }
-
 // One row of iq2_xs and iq2_s: neighbouring codes of a dword share a sub-scale, not all four. To bring two bytes of
 // each half together instead, as several rows have them, would be nine operations in 67. Scales are two fields from
 // kScaleField on.
@@ -90,12 +86,9 @@ struct OneRowFormat<BytesIq2XsLabels> {
 struct RowIq2SLabels : RowOfPairs<GridIq2S, 18> {
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    const Lanes high = fields[16 + kPart / 4];
-    const auto bits = [high](int bit) {
-      return _mm512_test_epi8_mask(high, BytePair(1 << (2 * (kPart % 4) + bit), 1 << (6 - 2 * (kPart % 4) + bit)));
-    };
+    constexpr int kBit = 2 * (kPart % 4);
     Lanes first, second;
-    LookupLabels<LabelsIq2S>(kIq2SLabelHalves, fields[kPart], {bits(0), bits(1)}, &first, &second);
+    LookupPart<LabelsIq2S, kBit, 6 - kBit>(kIq2SLabelHalves, fields[kPart], fields[16 + kPart / 4], &first, &second);
     DecodeHalves<kOffset>(first, second, fields[8 + kPart], codes);
   }
 };
@@ -212,6 +205,7 @@ struct RowIq1SLabels : ScalesIq1S<6>, EightsArranged {
   using EightsArranged::kArranged;
   static constexpr bool kStarts = false;
   static constexpr bool kSumWords = true;
+  static constexpr int kMaxCode = 2;
 
   template <class V, int kPart>
   static SLUICE_INLINE void DecodeScales(Header256<V>* header) {
@@ -227,12 +221,9 @@ struct RowIq1SLabels : ScalesIq1S<6>, EightsArranged {
   }
   template <class V, int kPart, class Fields>
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
-    const Lanes high = fields[8 + kPart / 2];
-    const auto bits = [high](int bit) {
-      return _mm512_test_epi8_mask(high, BytePair(1 << (3 * (kPart % 2) + bit), 4 << (3 * (kPart % 2) + bit)));
-    };
+    constexpr int kBit = 3 * (kPart % 2);
     Lanes first, second;
-    LookupLabels<LabelsIq1>(kIq1LabelHalves, fields[kPart], {bits(0), bits(1), bits(2)}, &first, &second);
+    LookupPart<LabelsIq1, kBit, kBit + 2>(kIq1LabelHalves, fields[kPart], fields[8 + kPart / 2], &first, &second);
     Levels(first, codes);
     Levels(second, codes + 4);
   }
@@ -267,11 +258,8 @@ struct RowIq1MLabels : GridIq1M, EightsArranged {
   static SLUICE_INLINE void DecodePart(const uint8_t*, size_t, const Fields& fields, Lanes* codes) {
     constexpr int kBit = 4 * (kPart % 2);
     const Lanes high = fields[8 + kPart / 2];
-    const auto bits = [high](int bit) {
-      return _mm512_test_epi8_mask(high, BytePair(1 << (kBit + bit), 1 << (4 - kBit + bit)));
-    };
     Lanes first, second;
-    LookupLabels<LabelsIq1>(kIq1LabelHalves, fields[kPart], {bits(0), bits(1), bits(2)}, &first, &second);
+    LookupPart<LabelsIq1, kBit, 4 - kBit>(kIq1LabelHalves, fields[kPart], high, &first, &second);
     constexpr uint8_t kDelta = 8 << kBit;
     const Lanes low = MapBits<0x01>(high, BitMatrix({kDelta, 0, 0, 0, 0, 0, 0, 0}));
     const Lanes quad = MapBits<0x04>(high, BitMatrix({0, 0, kDelta, 0, 0, 0, 0, 0}));

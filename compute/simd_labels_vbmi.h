@@ -59,7 +59,7 @@ SLUICE_INLINE Lanes LookupGroups(const uint8_t* tables, const LabelLanes& lanes,
 template <class Book, int kGroupBits>
 SLUICE_INLINE Lanes LookupHalf(const uint8_t* tables, const LabelLanes& lanes, const LabelMasks<kGroupBits>& masks) {
   constexpr int kGroups = Book::kGroups;
-  static_assert(kGroups == 1 << kGroupBits);
+  static_assert(kGroupBits == Book::kGroupBits);
   const Lanes none = _mm512_setzero_si512();
   if constexpr (kGroupBits < 3) {
     return LookupGroups<Book, 0, 0, kGroups>(tables, lanes, masks, none);
@@ -83,6 +83,22 @@ SLUICE_INLINE void LookupLabels(const LabelHalves<Book>& halves, Lanes labels, c
   *first = LookupHalf<Book>(tables, {labels, labels, labels}, masks);
   const LabelLanes lanes = {_mm512_srli_epi16(labels, 2), _mm512_srli_epi16(labels, 1), labels};
   *second = LookupHalf<Book>(tables + 64 * Book::kTables, lanes, masks);
+}
+
+// Of each two bytes, what the even and the odd one are. They should differ: equal bytes the compiler loads one by one,
+// which takes an operation of the port that permutations need.
+SLUICE_INLINE Lanes BytePair(int even, int odd) { return _mm512_set1_epi16(static_cast<int16_t>(even | odd << 8)); }
+
+// The same where the bits of the groups are in the bytes of `high` from bit kEven on, in odd bytes from bit kOdd on, as
+// LabelsOfPart() has them.
+template <class Book, int kEven, int kOdd>
+SLUICE_INLINE void LookupPart(const LabelHalves<Book>& halves, Lanes labels, Lanes high, Lanes* first, Lanes* second) {
+  __mmask64 groups[Book::kGroupBits];
+  SLUICE_UNROLL
+  for (int i = 0; i < Book::kGroupBits; ++i) {
+    groups[i] = _mm512_test_epi8_mask(high, BytePair(1 << (kEven + i), 1 << (kOdd + i)));
+  }
+  LookupLabels<Book>(halves, labels, groups, first, second);
 }
 
 }  // namespace

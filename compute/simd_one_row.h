@@ -68,7 +68,8 @@ SLUICE_INLINE void AddScaledPart(const RowBlock& row, const int8_t* values,
   constexpr int kStep = Products::StepDwords(F::kGroupDwords);
   constexpr int kSteps = kPartDwords<F> / kStep;
   constexpr int kChains = kSteps == 1 ? 2 : 1;
-  static_assert(!F::kStarts || kStep == F::kGroupDwords);
+  constexpr bool kStarts = F::kStarts || F::kSumWords;
+  static_assert(!kStarts || kStep == F::kGroupDwords);
   static_assert(F::kNibbleFactor == 0 || kChains == 2);
   typename V::Int parts[P][kSteps][kChains];
   SLUICE_UNROLL
@@ -76,7 +77,7 @@ SLUICE_INLINE void AddScaledPart(const RowBlock& row, const int8_t* values,
     SLUICE_UNROLL
     for (int p = 0; p < P; ++p) {
       parts[p][s][0] = V::Set1(0);
-      parts[p][s][kChains - 1] = F::kStarts ? V::Broadcast(row.starts + kFirstGroup + s) : V::Set1(0);
+      parts[p][s][kChains - 1] = kStarts ? V::Broadcast(row.starts + kFirstGroup + s) : V::Set1(0);
     }
   }
   SLUICE_UNROLL
@@ -95,9 +96,16 @@ SLUICE_INLINE void AddScaledPart(const RowBlock& row, const int8_t* values,
   for (int s = 0; s < kSteps; ++s) {
     SLUICE_UNROLL
     for (int p = 0; p < P; ++p) {
+      const typename V::Int part = TotalOf<V, F>(parts[p][s]);
       const int group = kFirstGroup + s * kStep / F::kGroupDwords;
-      const typename V::Int scale = ScaleFor<V, F>(*row.block, panels->headers[p].scales, group);
-      panels->sums[p] = Products::AddScaled(panels->sums[p], TotalOf<V, F>(parts[p][s]), scale);
+      if constexpr (F::kSumWords) {
+        const typename V::Int multipliers = panels->headers[p].sum_pairs[group];
+        panels->sums[p] = V::MaddPairs(panels->sums[p], part, multipliers);
+        panels->more[p] = V::Add(panels->more[p], multipliers);
+      } else {
+        const typename V::Int scale = ScaleFor<V, F>(*row.block, panels->headers[p].scales, group);
+        panels->sums[p] = Products::AddScaled(panels->sums[p], part, scale);
+      }
     }
   }
 }
@@ -118,38 +126,12 @@ SLUICE_INLINE void AddPairPart(const int8_t* values, const typename V::Int (&cod
   }
 }
 
-// The same for sums as words.
-template <class V, int kPart, int P>
-SLUICE_INLINE void AddWordsPart(const RowBlock& row, const int8_t* values, const typename V::Int (&codes)[P][8],
-                                SideBySide<V, P>* panels) {
-  typename V::Int parts[P][2];
-  SLUICE_UNROLL
-  for (int p = 0; p < P; ++p) {
-    parts[p][0] = V::Broadcast(row.starts + kPart);
-    parts[p][1] = V::Set1(0);
-  }
-  SLUICE_UNROLL
-  for (int k = 0; k < 8; ++k) {
-    const typename V::Int value = V::Broadcast(values + 4 * k);
-    SLUICE_UNROLL
-    for (int p = 0; p < P; ++p) {
-      parts[p][k % 2] = V::template Products<2, false>::Dot(parts[p][k % 2], codes[p][k], value);
-    }
-  }
-  SLUICE_UNROLL
-  for (int p = 0; p < P; ++p) {
-    const typename V::Int multipliers = panels->headers[p].sum_pairs[kPart];
-    panels->sums[p] = V::MaddPairs(panels->sums[p], V::Add(parts[p][0], parts[p][1]), multipliers);
-    panels->more[p] = V::Add(panels->more[p], multipliers);
-  }
-}
-
 template <class V, class F, int kPart, int P>
 SLUICE_INLINE void DecodePartOfAll(const Slice* slices, const SideBySide<V, P>& panels,
                                    typename V::Int (&codes)[P][kPartDwords<F>]) {
   SLUICE_UNROLL
   for (int p = 0; p < P; ++p) {
-    if constexpr (kFieldSpread < V >> 1) {
+    if constexpr (kFieldSpread<V> != 1) {
       slices[p].template FetchNear<V::kLanes * F::kBytes / F::kParts, F::kParts>(kPart);
     }
     DecodeOnePart<V, F, kPart>(slices[p], panels.headers[p], codes[p]);
@@ -166,8 +148,6 @@ SLUICE_INLINE void AddPart(const RowBlock& row, const typename V::Int (&codes)[P
   }
   if constexpr (F::kPairScales) {
     AddPairPart<V, F, kPart>(values, codes, panels);
-  } else if constexpr (F::kSumWords) {
-    AddWordsPart<V, kPart>(row, values, codes, panels);
   } else {
     AddScaledPart<V, F, kPart>(row, values, codes, panels);
   }
@@ -223,8 +203,8 @@ SLUICE_INLINE void OneRow(const Slice* slices, const Q8Block256* row, Chains<V>*
   alignas(64) int32_t starts[16];
   const Q8Block256& block = row[slices[0].index];
   if constexpr (F::kStarts) {
-    constexpr int kHigh =
-        F::kNibbleFactor == 0 ? 1 : 16 >> (F::kNibbleFactor - 1);  // starts are those of the last chain
+    // Starts are those of the last chain.
+    constexpr int kHigh = F::kNibbleFactor == 0 ? 1 : 16 >> (F::kNibbleFactor - 1);
     V::template SetStarts<F::kGroupDwords>(block.group_sums, -kHigh * kOffsetOf<V, F>, starts);
   }
   if constexpr (F::kSumWords) {
