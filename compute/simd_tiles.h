@@ -3,30 +3,30 @@
 // Two panels of one slice are decoded into the first-level cache for up to
 // kGroupRows rows; a tile keeps the integer sums of R rows and both panels in
 // registers. Byte products want one unsigned operand:
-//   formats with minimums  unsigned codes, activations as they are
-//   most others            signed codes, activations + 128, whose excess (128 times
-//                          the sum of the codes) the sums start below zero by
+//   codes with their offset, activations as they are; what the offset adds, times the
+//   sum of a step's activations, the row starts below zero by
+//   or codes without, activations + 128, whose excess (128 times the sum of the
+//   codes) the panel starts below zero by
 // Sub-scales enter the sums as cheaply as the format allows. Where activations have
 // factors, a tile holds each sub-scale times each factor, and a row takes its own.
 //
 // A plan P says how an instruction set takes a format (compute/simd_tiles_avx512.h,
 // compute/simd_tiles_avx2.h):
 //   F, V           the format, and the vocabulary that decodes its bytes
-//   kTileRows      rows of a tile, or one less
+//   kTileRows, kLeastTileRows  rows of a tile, at most and at least
 //   kPairs         of panels, decoded together
 //   kFewRows       up to here the cost of decoding decides: one panel at a time
-//   kSigned        activations are biased as above
+//   kRowStarts, kPanelStarts  codes have an offset and rows start by it, or panels, see above
 //   Dot()          adds products to a part
+//   SetStarts()    with kRowStarts: where the parts of a row start, by step or by block of 32
 // for blocks of 32
-//   Finish()       makes of decoded codes what Dot wants and what the sum starts from
+//   Finish()       with kPanelStarts: makes of decoded codes what Dot wants and what the part starts from
 //   Total()        the int32 sum of a part
 // for blocks of 256, whose parts are steps of some dwords
-//   kStepDwords<kMild>, AddStep<kMild>()   a step, and how it enters the sum
-//   kStepsStart<kMild>                     each step has a start of its own
-//   kHasMild, HarshGroups()  mild steps, which serve activations that are not all
-//                         large; a bit for each group of 16 that is no part of one
-//   kFolded        sub-scales are in the codes: there are no steps
-//   kStarts, kMildStarts  how many a tile holds
+//   kStep, AddStep<kHarsh>()  the dwords of a step, and how it enters the sum
+//   kHasHarsh, HarshGroups()  steps of large activations are added in a slower way; a bit for each group of
+//                  16 that is part of one
+//   kFolded        sub-scales are in the codes: all of a block is one part
 //   Finish()       makes of decoded codes and a header what steps want
 //
 // Linkage as in compute/simd_avx512.h.
@@ -35,6 +35,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -70,29 +71,19 @@ constexpr int kSumPairs = F::kGroupDwords == 8 ? 4 : 8;
 template <class F>
 constexpr int kFactors = F::kFactors ? kLargestFactor : 1;
 
-template <class V, class F, int kDwords>
-SLUICE_INLINE void TakeOffsetOff(typename V::Int* codes) {
-  if constexpr (F::kOffset != 0) {
-    const typename V::Int minus = V::Set1(static_cast<int32_t>((256u - F::kOffset) * 0x01010101u));
-    SLUICE_UNROLL
-    for (int k = 0; k < kDwords; ++k) codes[k] = V::AddBytes(codes[k], minus);
-  }
-}
-
 template <class P>
 struct Tile256 {
   IntOf<P> codes[kCodeDwords];
   IntOf<P> scales[kCodeDwords / P::F::kGroupDwords][kFactors<typename P::F>];
   IntOf<P> sum_pairs[P::F::kMinimums ? kSumPairs<typename P::F> : 1];
-  IntOf<P> starts[P::kStarts];
-  IntOf<P> mild_starts[P::kMildStarts];
+  IntOf<P> starts[P::kPanelStarts ? kCodeDwords / P::kStep : 1];
   FloatOf<P> unit;
   FloatOf<P> min_unit;
 };
 template <class P>
 struct Tile32 {
-  IntOf<P> codes[8][8];
-  IntOf<P> starts[8];
+  IntOf<P> codes[kCodeDwords];
+  IntOf<P> starts[P::kPanelStarts ? 8 : 1];
   FloatOf<P> unit[8];
   FloatOf<P> min_unit[8];
 };
@@ -123,9 +114,9 @@ SLUICE_NOINLINE void DecodeTile(const Slice& slice, Tile32<P>* tile) {
     IntOf<P> codes[8];
     F::template Decode<typename P::V>(slice.bytes + b * F::kBytes, slice.stride, codes, &tile->unit[b],
                                       &tile->min_unit[b]);
-    tile->starts[b] = P::Finish(codes);
+    if constexpr (P::kPanelStarts) tile->starts[b] = P::Finish(codes);
     SLUICE_UNROLL
-    for (int k = 0; k < 8; ++k) tile->codes[b][k] = codes[k];
+    for (int k = 0; k < 8; ++k) tile->codes[8 * b + k] = codes[k];
   }
 }
 
@@ -134,9 +125,11 @@ template <class P>
 struct Band {
   uint32_t harsh[kBandRows<P>];  // P::HarshGroups of each row
   const void* blocks[kBandRows<P>];
-  const uint8_t* values[kBandRows<P>];
   alignas(32) int16_t sums[kBandRows<P>][16];
-  alignas(64) uint8_t biased[kBandRows<P>][256];
+  alignas(32) int32_t multiples[kBandRows<P>][8];  // where the row's multiple of a sub-scale lies, in bytes
+  alignas(64) int32_t starts[kBandRows<P>][16];
+  const int8_t* values[kBandRows<P>];
+  alignas(64) int8_t changed[kBandRows<P>][256];  // values that are not as in their block
 };
 
 template <class P>
@@ -152,7 +145,15 @@ SLUICE_INLINE void SetSums(const int16_t* group_sums, int16_t* sums) {
 }
 
 template <class P>
-SLUICE_INLINE void SetBiased(const void* values, uint8_t* biased) {
+SLUICE_INLINE void SetMultiples(const int8_t* factors, int32_t* multiples) {
+  const __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(factors)));
+  constexpr int kBits = std::countr_zero(sizeof(IntOf<P>));
+  const __m256i bytes = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), kBits);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(multiples), bytes);
+}
+
+template <class P>
+SLUICE_INLINE void SetBiased(const void* values, int8_t* biased) {
   using Int = IntOf<P>;
   const Int bias = P::V::Set1(static_cast<int32_t>(0x80808080u));
   SLUICE_UNROLL
@@ -163,19 +164,22 @@ SLUICE_INLINE void SetBiased(const void* values, uint8_t* biased) {
 
 template <class P, class Activations>
 SLUICE_NOINLINE void SetBand(const void* const* rows, int n_rows, int64_t index, Band<P>* band) {
+  using F = typename P::F;
   for (int r = 0; r < n_rows; ++r) {
     const Activations* block = static_cast<const Activations*>(rows[r]) + index;
     const void* values = &block->values;
     if constexpr (std::is_same_v<Activations, Q8Block256>) {
-      values = ValuesOf<typename P::F>(*block, reinterpret_cast<int8_t*>(band->biased[r]));
-      if constexpr (P::F::kMinimums) SetSums<P>(block->group_sums, band->sums[r]);
-      if constexpr (P::kHasMild) band->harsh[r] = P::HarshGroups(*block, static_cast<const int8_t*>(values));
+      values = ValuesOf<F>(*block, band->changed[r]);
+      if constexpr (F::kMinimums) SetSums<P>(block->group_sums, band->sums[r]);
+      if constexpr (F::kFactors) SetMultiples<P>(block->factors, band->multiples[r]);
+      if constexpr (P::kHasHarsh) band->harsh[r] = P::HarshGroups(*block, static_cast<const int8_t*>(values));
     }
+    if constexpr (P::kRowStarts) P::SetStarts(*block, band->starts[r]);
     band->blocks[r] = block;
-    band->values[r] = static_cast<const uint8_t*>(values);
-    if constexpr (!P::kSigned) continue;
-    SetBiased<P>(values, band->biased[r]);
-    band->values[r] = band->biased[r];
+    band->values[r] = static_cast<const int8_t*>(values);
+    if constexpr (!P::kPanelStarts) continue;
+    SetBiased<P>(values, band->changed[r]);
+    band->values[r] = band->changed[r];
   }
 }
 
@@ -198,9 +202,28 @@ constexpr int kGroupRows = 128;
 template <class P, int R>
 using TileSums = IntOf<P>[kPanels][R];
 
+// Instructions that take an address made of two registers take more room.
+template <class T>
+SLUICE_INLINE const T* InOneRegister(const T* address) {
+  asm("" : "+r"(address));
+  return address;
+}
+
+// What lies at `index` of the first of some rows and, kStride further each, of the others. Compilers would keep a
+// register for each row otherwise, and spend more instructions on these than on products.
+template <class T, int kStride>
+class OfRows {
+ public:
+  SLUICE_INLINE OfRows(const T (*rows)[kStride], int index) : first_(InOneRegister(*rows + index)) {}
+  SLUICE_INLINE const T* operator[](int row) const { return first_ + row * kStride; }
+
+ private:
+  const T* first_;
+};
+
 // Adds the products of `kDwords` dwords of codes.
 template <class P, int R, int kDwords>
-SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const uint8_t* const (&values)[R], int first,
+SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const int8_t* const (&values)[R], int first,
                            TileSums<P, R>& sums) {
   SLUICE_UNROLL
   for (int k = 0; k < kDwords; ++k) {
@@ -214,69 +237,66 @@ SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const uint8_
   }
 }
 
-// Adds the steps of a group, scaled as the row's factor says.
-template <class P, bool kMild, int R>
-SLUICE_INLINE void AddSteps(const Tile256<P> (&tiles)[kPanels], int group, const int8_t* const (&factors)[R],
-                            const TileSums<P, R>& parts, TileSums<P, R>& sums) {
+// Where parts number `part` start, given what the panels say.
+template <class P, int R>
+SLUICE_INLINE void StartParts(const IntOf<P> (&of_panels)[kPanels], const int32_t (*of_rows)[16], int part,
+                              TileSums<P, R>& parts) {
+  const OfRows starts(of_rows, part);
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
-    const int multiple = kFactors<typename P::F> > 1 ? factors[r][group * P::F::kGroupDwords / 8] - 1 : 0;
+    const IntOf<P> of_row = P::kRowStarts ? P::V::Broadcast(starts[r]) : P::V::Set1(0);
     SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) {
-      sums[p][r] = P::template AddStep<kMild>(sums[p][r], parts[p][r], tiles[p].scales[group][multiple]);
-    }
+    for (int p = 0; p < kPanels; ++p) parts[p][r] = P::kPanelStarts ? of_panels[p] : of_row;
   }
 }
 
-// Adds step number `step`, of those that are mild or of the others.
-template <class P, int R, bool kMild>
-SLUICE_INLINE void AddStepSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
-                               const int8_t* const (&factors)[R], int step, TileSums<P, R>& sums) {
-  constexpr int kStep = P::template kStepDwords<kMild>;
-  const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
+// Adds step number `step`, scaled as each row's factor says.
+template <class P, bool kHarsh, int R>
+SLUICE_INLINE void AddStepSums(const Tile256<P> (&tiles)[kPanels], const Band<P>& band,
+                               const int8_t* const (&values)[R], int row, int step, TileSums<P, R>& sums) {
+  using Int = IntOf<P>;
+  const Int* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
+  const int stored = P::kPanelStarts ? step : 0;
   TileSums<P, R> parts;
+  StartParts<P, R>({tiles[0].starts[stored], tiles[1].starts[stored]}, band.starts + row, step, parts);
+  AddDots<P, R, P::kStep>(codes, values, step * P::kStep, parts);
+  const OfRows multiples(band.multiples + row, step * P::kStep / 8);
+  const Int* scales = tiles[0].scales[step * P::kStep / P::F::kGroupDwords];
   SLUICE_UNROLL
-  for (int p = 0; p < kPanels; ++p) {
-    const IntOf<P>* starts = kMild ? tiles[p].mild_starts : tiles[p].starts;
-    const IntOf<P> start = P::template kStepsStart<kMild> ? starts[step] : P::V::Set1(0);
+  for (int r = 0; r < R; ++r) {
+    const char* scale = reinterpret_cast<const char*>(scales);  // those of the other panel lie a tile behind
+    if constexpr (kFactors < typename P::F >> 1) scale = InOneRegister(scale + *multiples[r]);
     SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) parts[p][r] = start;
+    for (int p = 0; p < kPanels; ++p) {
+      const Int* of_panel = reinterpret_cast<const Int*>(scale + p * sizeof(Tile256<P>));
+      sums[p][r] = P::template AddStep<kHarsh>(sums[p][r], parts[p][r], *of_panel);
+    }
   }
-  AddDots<P, R, kStep>(codes, values, step * kStep, parts);
-  AddSteps<P, kMild, R>(tiles, step * kStep / P::F::kGroupDwords, factors, parts, sums);
 }
 
 template <class P, int R>
-SLUICE_INLINE void BlockSums(const Tile256<P> (&tiles)[kPanels], const uint8_t* const (&values)[R],
-                             const int8_t* const (&factors)[R], uint32_t harsh, TileSums<P, R>& sums) {
+SLUICE_INLINE void BlockSums(const Tile256<P> (&tiles)[kPanels], const Band<P>& band, int row, uint32_t harsh,
+                             TileSums<P, R>& sums) {
   const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
+  const int8_t* values[R];
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) values[r] = band.values[row + r];
+  if constexpr (P::kFolded) {
+    StartParts<P, R>({tiles[0].starts[0], tiles[1].starts[0]}, band.starts + row, 0, sums);
+    for (int k = 0; k < kCodeDwords; k += 4) AddDots<P, R, 4>(codes, values, k, sums);
+    return;
+  }
   SLUICE_UNROLL
   for (int p = 0; p < kPanels; ++p) {
-    const IntOf<P> start = P::kSigned && !P::template kStepsStart<false> ? tiles[p].starts[0] : P::V::Set1(0);
     SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) sums[p][r] = start;
+    for (int r = 0; r < R; ++r) sums[p][r] = P::V::Set1(0);
   }
-  if constexpr (P::kFolded) {
-    for (int k = 0; k < kCodeDwords; k += 4) AddDots<P, R, 4>(codes, values, k, sums);
-  } else if constexpr (P::kHasMild) {
-    constexpr int kStep = P::template kStepDwords<false>, kMildStep = P::template kStepDwords<true>;
-    constexpr int kUnit = kStep > kMildStep ? kStep : kMildStep;
-    for (int u = 0; u < kCodeDwords / kUnit; ++u, harsh >>= kUnit / 4) {
-      if ((harsh & ((1u << (kUnit / 4)) - 1)) != 0) {
-        SLUICE_UNROLL
-        for (int i = 0; i < kUnit / kStep; ++i) {
-          AddStepSums<P, R, false>(tiles, values, factors, u * (kUnit / kStep) + i, sums);
-        }
-      } else {
-        SLUICE_UNROLL
-        for (int i = 0; i < kUnit / kMildStep; ++i) {
-          AddStepSums<P, R, true>(tiles, values, factors, u * (kUnit / kMildStep) + i, sums);
-        }
-      }
+  for (int s = 0; s < kCodeDwords / P::kStep; ++s, harsh >>= P::kStep / 4) {
+    if (P::kHasHarsh && (harsh & ((1u << (P::kStep / 4)) - 1)) != 0) {
+      AddStepSums<P, true, R>(tiles, band, values, row, s, sums);
+    } else {
+      AddStepSums<P, false, R>(tiles, band, values, row, s, sums);
     }
-  } else {
-    constexpr int kSteps = kCodeDwords / P::template kStepDwords<false>;
-    for (int s = 0; s < kSteps; ++s) AddStepSums<P, R, false>(tiles, values, factors, s, sums);
   }
 }
 
@@ -310,17 +330,10 @@ template <class P, int R>
 SLUICE_NOINLINE void RunTile(const Tile256<P> (&tiles)[kPanels], int, const Band<P>& band, int row,
                              PairChains<P>* chains) {
   using V = typename P::V;
-  const uint8_t* values[R];
-  const int8_t* factors[R];
   uint32_t harsh = 0;
-  SLUICE_UNROLL
-  for (int r = 0; r < R; ++r) {
-    values[r] = band.values[row + r];
-    factors[r] = static_cast<const Q8Block256*>(band.blocks[row + r])->factors;
-    if constexpr (P::kHasMild) harsh |= band.harsh[row + r];
-  }
+  for (int r = 0; P::kHasHarsh && r < R; ++r) harsh |= band.harsh[row + r];
   TileSums<P, R> sums;
-  BlockSums<P, R>(tiles, values, factors, harsh, sums);
+  BlockSums<P, R>(tiles, band, row, harsh, sums);
   TileSums<P, R> minimums;
   if constexpr (P::F::kMinimums) MinimumSums<P, R>(tiles, band, row, minimums);
   SLUICE_UNROLL
@@ -350,18 +363,14 @@ SLUICE_NOINLINE void RunTile(const Tile32<P> (&tiles)[kPanels], int n_blocks, co
     }
   }
   for (int b = 0; b < n_blocks; ++b) {
+    const int stored = P::kPanelStarts ? b : 0;
     TileSums<P, R> sums;
+    StartParts<P, R>({tiles[0].starts[stored], tiles[1].starts[stored]}, band.starts + row, b, sums);
+    const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
+    const int8_t* values[R];
     SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) {
-      const IntOf<P> start = P::kSigned ? tiles[p].starts[b] : V::Set1(0);
-      SLUICE_UNROLL
-      for (int r = 0; r < R; ++r) sums[p][r] = start;
-    }
-    const IntOf<P>* codes[kPanels] = {tiles[0].codes[b], tiles[1].codes[b]};
-    const uint8_t* values[R];
-    SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) values[r] = band.values[row + r] + 32 * b;
-    AddDots<P, R, 8>(codes, values, 0, sums);
+    for (int r = 0; r < R; ++r) values[r] = band.values[row + r];
+    AddDots<P, R, 8>(codes, values, 8 * b, sums);
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) {
       const Q8Block32x8& pack = *static_cast<const Q8Block32x8*>(band.blocks[row + r]);
@@ -390,20 +399,14 @@ using PanelOf = typename P::F::template Panel<typename P::V>;
 template <class P>
 using TileOf = std::conditional_t<PanelOf<P>::kBlocks == 1, Tile256<P>, Tile32<P>>;
 
-// One pair of panels and one or two tiles of rows.
-template <class P>
-void RunBand(const TileOf<P> (&tiles)[kPanels], int n_blocks, const Band<P>& band, int n_rows, PairChains<P>* chains) {
-  constexpr int kRows = P::kTileRows;
-  for (int r = 0; r < n_rows;) {
-    const int left = n_rows - r;
-    if (left == kRows || left == 2 * kRows || left == 2 * kRows - 1) {
-      RunTile<P, kRows>(tiles, n_blocks, band, r, chains + r);
-      r += kRows;
-    } else {
-      RunTile<P, kRows - 1>(tiles, n_blocks, band, r, chains + r);
-      r += kRows - 1;
-    }
+// A tile of `n_rows` rows, R at most.
+template <class P, int R, class Tile>
+SLUICE_INLINE void RunTileOf(int n_rows, const Tile (&tiles)[kPanels], int n_blocks, const Band<P>& band, int row,
+                             PairChains<P>* chains) {
+  if constexpr (R > P::kLeastTileRows) {
+    if (n_rows < R) return RunTileOf<P, R - 1>(n_rows, tiles, n_blocks, band, row, chains);
   }
+  RunTile<P, R>(tiles, n_blocks, band, row, chains);
 }
 
 // The outputs that are computed together: pairs of panels, and rows.
@@ -412,7 +415,16 @@ struct Group {
   int64_t first_outputs[P::kPairs];
   int n_pairs;
   const void* const* rows;
-  int n_rows;
+  // Tiles of rows, where each begins and where the last one ends.
+  int n_tiles;
+  int first_rows[kGroupRows / P::kLeastTileRows + 1];
+
+  // They differ by one row at most.
+  void SetRows(const void* const* all, int n_rows) {
+    rows = all;
+    n_tiles = (n_rows + P::kTileRows - 1) / P::kTileRows;
+    for (int t = 0; t <= n_tiles; ++t) first_rows[t] = n_rows * t / n_tiles;
+  }
 };
 
 // Asks for a share of the weights that are decoded next, so that requests come
@@ -452,20 +464,21 @@ void RunGroup(const PanelSource& matrix, const Group<P>& group, PairChains<P> (*
   using Panel = PanelOf<P>;
   TileOf<P> tiles[P::kPairs][kPanels];
   Band<P> band;
-  const int row_tiles = (group.n_rows + P::kTileRows - 1) / P::kTileRows;
-  const int bands = (row_tiles + 1) / 2;
+  const int bands = (group.n_tiles + 1) / 2;
   for (int64_t first = 0; first < matrix.blocks; first += Panel::kBlocks) {
     DecodeGroup<P>(matrix, group, first, tiles);
     const int64_t left = matrix.blocks - first;
     const int n_blocks = static_cast<int>(left < Panel::kBlocks ? left : Panel::kBlocks);
     for (int b = 0; b < bands; ++b) {
-      const int r = group.n_rows * 2 * b / row_tiles;
-      const int end_tile = 2 * b + 2 < row_tiles ? 2 * b + 2 : row_tiles;
-      const int n_rows = group.n_rows * end_tile / row_tiles - r;
-      SetBand<P, typename Panel::Activations>(group.rows + r, n_rows, first / Panel::kBlocks, &band);
+      const int end_tile = 2 * b + 2 < group.n_tiles ? 2 * b + 2 : group.n_tiles;
+      const int row = group.first_rows[2 * b], n_rows = group.first_rows[end_tile] - row;
+      SetBand<P, typename Panel::Activations>(group.rows + row, n_rows, first / Panel::kBlocks, &band);
       for (int i = 0; i < group.n_pairs; ++i) {
         FetchNext<P>(matrix, group, first, b * group.n_pairs + i, bands * group.n_pairs);
-        RunBand<P>(tiles[i], n_blocks, band, n_rows, chains[i] + r);
+        for (int t = 2 * b; t < end_tile; ++t) {
+          const int r = group.first_rows[t];
+          RunTileOf<P, P::kTileRows>(group.first_rows[t + 1] - r, tiles[i], n_blocks, band, r - row, chains[i] + r);
+        }
       }
     }
   }
@@ -478,8 +491,7 @@ void GroupsInTiles(const MatMulArgs& args, const PanelSource& matrix, int64_t fi
   constexpr int64_t kLanes = kPairLanes<P>;
   PairChains<P> chains[P::kPairs][kGroupRows];
   Group<P> group;
-  group.rows = args.activations + first_row;
-  group.n_rows = n_rows;
+  group.SetRows(args.activations + first_row, n_rows);
   for (int64_t output = 0; output < args.n_out;) {
     for (group.n_pairs = 0; group.n_pairs < P::kPairs && output < args.n_out; output += kLanes) {
       group.first_outputs[group.n_pairs++] = output + kLanes <= args.n_out ? output : args.n_out - kLanes;
@@ -500,11 +512,20 @@ void GroupsInTiles(const MatMulArgs& args, const PanelSource& matrix, int64_t fi
   }
 }
 
+// Whether tiles of equal size are large enough for more than kFewRows rows.
+template <class P>
+constexpr bool AreTiles() {
+  for (int rows = P::kFewRows + 1; rows <= kGroupRows; ++rows) {
+    const int tiles = (rows + P::kTileRows - 1) / P::kTileRows;
+    if (rows / tiles < P::kLeastTileRows) return false;
+  }
+  return true;
+}
+
 // A MatMulFn.
 template <class P, class PanelV>
 void TiledMatMul(const MatMulArgs& args) {
-  // Any larger number of rows is a sum of tiles.
-  static_assert(P::kFewRows >= (P::kTileRows - 1) * (P::kTileRows - 2));
+  static_assert(AreTiles<P>());
   if (args.n_out < kPairLanes<P> || args.n_rows <= P::kFewRows) return PanelMatMul<PanelV, typename P::F>(args);
   // Groups of equal size: a small one at the end would pay for a whole decoding.
   const PanelSource source = SourceOf<PanelV, typename P::F>(args);

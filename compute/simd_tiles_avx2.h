@@ -11,6 +11,15 @@
 namespace sluice {
 namespace {
 
+template <class F, int kDwords>
+SLUICE_INLINE void TakeOffsetOff(__m256i* codes) {
+  if constexpr (F::kOffset != 0) {
+    const __m256i minus = _mm256_set1_epi8(static_cast<char>(-F::kOffset));
+    SLUICE_UNROLL
+    for (int k = 0; k < kDwords; ++k) codes[k] = _mm256_add_epi8(codes[k], minus);
+  }
+}
+
 // Parts are int16 sums of pairs of products, modulo 2^16: a start and biased
 // activations may leave int16 on the way, the true sum of a step must not. Codes of
 // full range take int32 parts, and the sign of a code goes to the activation.
@@ -20,10 +29,12 @@ struct Avx2Plan {
   using V = Avx2;
   using Int = __m256i;
   static constexpr int kTileRows = 4;
+  static constexpr int kLeastTileRows = 3;
   static constexpr int kPairs = 1;
   static constexpr int kFewRows = 6;
-  static constexpr bool kSigned = !F::kMinimums && !F::kWide;
-  static constexpr bool kHasMild = false;
+  static constexpr bool kPanelStarts = !F::kMinimums && !F::kWide;
+  static constexpr bool kRowStarts = false;
+  static constexpr bool kHasHarsh = false;
   static constexpr int kMagnitude = F::kWide ? F::kMaxCode : kCodeMagnitude<F>;
   static_assert(F::kWide || 2 * 255 * kMagnitude <= 32767, "a pair of products saturates");
   // Dwords of codes whose products surely fit int16.
@@ -31,7 +42,7 @@ struct Avx2Plan {
 
   static SLUICE_INLINE Int Dot(Int part, Int codes, Int values) {
     if constexpr (F::kWide) return Avx2Products<255, true>::Dot(part, codes, values);
-    const Int pairs = kSigned ? _mm256_maddubs_epi16(values, codes) : _mm256_maddubs_epi16(codes, values);
+    const Int pairs = kPanelStarts ? _mm256_maddubs_epi16(values, codes) : _mm256_maddubs_epi16(codes, values);
     return Avx2::Here(_mm256_add_epi16(part, pairs));
   }
   static SLUICE_INLINE Int PairsAdded(Int part) { return _mm256_madd_epi16(part, _mm256_set1_epi16(1)); }
@@ -51,8 +62,8 @@ struct Avx2Plan32 : Avx2Plan<Format> {
   using Base = Avx2Plan<Format>;
   using Int = __m256i;
   static SLUICE_INLINE Int Finish(Int (&codes)[8]) {
-    TakeOffsetOff<Avx2, Format, 8>(codes);
-    return Base::kSigned ? Base::template StartOf<8>(codes) : _mm256_setzero_si256();
+    TakeOffsetOff<Format, 8>(codes);
+    return Base::template StartOf<8>(codes);
   }
   static SLUICE_INLINE Int Total(Int part) { return Format::kWide ? part : Base::PairsAdded(part); }
 };
@@ -63,22 +74,15 @@ struct Avx2Plan256 : Avx2Plan<Format> {
   using F = Format;
   using Int = __m256i;
   using Base::kExactDwords;
-  using Base::kSigned;
+  using Base::kPanelStarts;
   static constexpr int kStep = F::kWide || kExactDwords >= F::kGroupDwords ? F::kGroupDwords
                                : kExactDwords >= 4                         ? 4
                                : kExactDwords >= 2                         ? 2
                                                                            : 1;
   static constexpr bool kFolded = false;
-  static constexpr int kStarts = kSigned ? kCodeDwords / kStep : 1;
-  static constexpr int kMildStarts = 1;
   static_assert(!F::kFactors || !F::kWide);
 
-  template <bool kMild>
-  static constexpr int kStepDwords = kStep;
-  template <bool kMild>
-  static constexpr bool kStepsStart = kSigned;
-
-  template <bool kMild>
+  template <bool kHarsh>
   static SLUICE_INLINE Int AddStep(Int sum, Int part, Int scale) {
     if constexpr (F::kWide) return Avx2Products<255, true>::AddScaled(sum, part, scale);
     return _mm256_add_epi32(sum, _mm256_madd_epi16(part, scale));
@@ -86,14 +90,14 @@ struct Avx2Plan256 : Avx2Plan<Format> {
 
   template <class Tile>
   static SLUICE_INLINE void Finish(const Header256<Avx2>& header, Tile* tile) {
-    TakeOffsetOff<Avx2, Format, kCodeDwords>(tile->codes);
+    TakeOffsetOff<Format, kCodeDwords>(tile->codes);
     for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) {
       Int* multiples = tile->scales[g];
       multiples[0] = header.scales[g];
       SLUICE_UNROLL
       for (int f = 1; f < kFactors<F>; ++f) multiples[f] = _mm256_add_epi16(multiples[f - 1], header.scales[g]);
     }
-    for (int s = 0; kSigned && s < kCodeDwords / kStep; ++s) {
+    for (int s = 0; kPanelStarts && s < kCodeDwords / kStep; ++s) {
       tile->starts[s] = Base::template StartOf<kStep>(tile->codes + s * kStep);
     }
   }

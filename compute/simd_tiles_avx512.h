@@ -12,91 +12,68 @@
 namespace sluice {
 namespace {
 
-// Codes of full range as they are.
-template <class Words>
-struct Avx512Signed : Words {
-  static constexpr int kWideBias = 0;
-};
-
 template <class Format, class Words>
 struct Avx512Plan {
   using F = Format;
-  using V = std::conditional_t<F::kWide, Avx512Signed<Words>, Words>;
+  using V = Words;
   using Int = __m512i;
-  static constexpr int kTileRows = 6;
+  static constexpr int kTileRows = 7;
+  static constexpr int kLeastTileRows = 4;
   static constexpr int kPairs = 2;
-  static constexpr int kFewRows = 24;
-  static constexpr bool kSigned = !F::kMinimums;
+  static constexpr int kOffset = kOffsetOf<V, F>;
   static constexpr int kMagnitude = F::kWide ? 128 : kCodeMagnitude<F>;
+  static constexpr bool kRowStarts = kOffset != 0;
+  static constexpr bool kPanelStarts = false;
 
-  static SLUICE_INLINE Int Dot(Int sum, Int codes, Int values) {
-    return kSigned ? _mm512_dpbusd_epi32(sum, values, codes) : _mm512_dpbusd_epi32(sum, codes, values);
-  }
-  // -128 times the sum of the codes.
-  template <int kDwords>
-  static SLUICE_INLINE Int StartOf(const Int* codes) {
-    constexpr int kSums = kDwords < 4 ? kDwords : 4;
-    const Int bias = _mm512_set1_epi8(static_cast<char>(0x80));
-    Int sums[kSums];
-    SLUICE_UNROLL
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), bias, codes[i]);
-    SLUICE_UNROLL
-    for (int k = kSums; k < kDwords; ++k) sums[k % kSums] = _mm512_dpbusd_epi32(sums[k % kSums], bias, codes[k]);
-    SLUICE_UNROLL
-    for (int i = 1; i < kSums; ++i) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
-    return _mm512_sub_epi32(_mm512_setzero_si512(), sums[0]);
-  }
+  static SLUICE_INLINE Int Dot(Int sum, Int codes, Int values) { return _mm512_dpbusd_epi32(sum, codes, values); }
 };
 
 template <class Format, class Words>
 struct Avx512Plan32 : Avx512Plan<Format, Words> {
   using Base = Avx512Plan<Format, Words>;
   using Int = __m512i;
+  static constexpr int kFewRows = 3;
 
-  static SLUICE_INLINE Int Finish(Int (&codes)[8]) {
-    TakeOffsetOff<typename Base::V, Format, 8>(codes);
-    if constexpr (!Base::kSigned) return _mm512_setzero_si512();
-    return Base::template StartOf<8>(codes);
+  static SLUICE_INLINE void SetStarts(const Q8Block32x8& pack, int32_t* starts) {
+    const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(pack.sums));
+    const __m256i total = _mm256_mullo_epi32(sums, _mm256_set1_epi32(-Base::kOffset));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(starts), total);
   }
   static SLUICE_INLINE Int Total(Int part) { return part; }
 };
 
-// Steps are what is summed before the sub-scale; int16 steps are scaled and added
-// by one instruction, int32 ones take the work of three.
+// Steps are what is summed before the sub-scale. Where the sum surely fits int16, or
+// does for activations that are not all large, one instruction scales and adds it;
+// otherwise that takes the work of three, or of five where such activations are rare.
 template <class Format, class Words>
 struct Avx512Plan256 : Avx512Plan<Format, Words> {
   using Base = Avx512Plan<Format, Words>;
   using F = Format;
+  using V = Words;
   using Int = __m512i;
   using Base::kMagnitude;
-  using Base::kSigned;
-  // Dwords of codes whose products surely fit int16, a power of two.
-  static constexpr int kExact = 32767 / (4 * 127 * kMagnitude);
-  static constexpr int kWordDwords = kExact >= 4 ? 4 : kExact >= 2 ? 2 : 1;
+  using Base::kOffset;
   static constexpr bool kFolded = F::kFoldScales;
-  static constexpr bool kWords = !kFolded && F::kGroupDwords / kWordDwords < 3;
-  static constexpr int kStep = kWords ? kWordDwords : F::kGroupDwords;
-  // Each step has its own start only where steps must fit int16.
-  static constexpr int kStarts = kWords && kSigned ? kCodeDwords / kStep : 1;
+  // int16 holds the sum of a step where the sum of magnitudes does not exceed kWordSum
+  // (of 2032 for sixteen), as it nearly always does in a step of kWordStep dwords.
+  static constexpr int kWordSum = 32767 / kMagnitude;
+  static constexpr int kWordStep = F::kGroupDwords == 8 && kMagnitude <= 16 ? 8 : 4;
+  static constexpr bool kWords = !kFolded && kWordSum >= 250 * kWordStep;
+  static constexpr int kStep = kWords ? kWordStep : F::kGroupDwords;
+  static constexpr bool kHasHarsh = kWords && kWordSum < 127 * 4 * kWordStep;
 
-  // Longer steps for activations that are not all large: int16 holds these too where
-  // the sum of magnitudes does not exceed kMildSum (of 2032 for sixteen).
-  static constexpr int kMildStep = F::kGroupDwords == 8 && kMagnitude <= 16 ? 8 : 4;
-  static constexpr int kMildSum = 32767 / kMagnitude;
-  static constexpr bool kHasMild = !kFolded && kMildSum >= 250 * kMildStep && (kWords ? kMildStep > kStep : !kSigned);
-  static constexpr int kMildStarts = kHasMild && kSigned ? kCodeDwords / kMildStep : 1;
+  // The faster a row alone, the longer it does not pay to decode for several.
+  static constexpr bool kFastRow = Avx512Products<F::kMaxCode, F::kWide>::kFitsWord;
+  static constexpr int kFewRows = kFolded ? 20 : kFastRow ? 14 : kWords ? 8 : 3;
 
-  static_assert(!F::kFactors || kWords || !kSigned, "a start for all of a block knows no factors");
   static_assert(!F::kFactors || !kFolded);
+  // What lies in a step is then what lies in a group, in another order.
+  static_assert(!F::kArranged || kStep == F::kGroupDwords);
 
-  template <bool kMild>
-  static constexpr int kStepDwords = kMild ? kMildStep : kStep;
-  template <bool kMild>
-  static constexpr bool kStepsStart = kSigned && (kMild || kWords);
-
-  template <bool kMild>
+  template <bool kHarsh>
   static SLUICE_INLINE Int AddStep(Int sum, Int part, Int scale) {
-    if constexpr (kMild || kWords) return _mm512_dpwssd_epi32(sum, part, scale);
+    if constexpr (kWords && !kHarsh) return _mm512_dpwssd_epi32(sum, part, scale);
+    if constexpr (kWords) scale = _mm512_srai_epi32(_mm512_slli_epi32(scale, 16), 16);
     return _mm512_add_epi32(sum, _mm512_mullo_epi32(part, scale));
   }
 
@@ -108,38 +85,58 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
       const Int magnitudes = _mm512_abs_epi8(_mm512_load_si512(values + 64 * i));
       const Int halves = _mm512_sad_epu8(magnitudes, _mm512_setzero_si512());
       Int sums = _mm512_add_epi64(_mm512_unpacklo_epi64(halves, halves), _mm512_unpackhi_epi64(halves, halves));
-      if constexpr (kMildStep == 8) sums = _mm512_add_epi64(sums, _mm512_shuffle_i32x4(sums, sums, 0xb1));
-      const uint32_t lanes = _mm512_cmpgt_epi64_mask(sums, _mm512_set1_epi64(kMildSum));
+      if constexpr (kStep == 8) sums = _mm512_add_epi64(sums, _mm512_shuffle_i32x4(sums, sums, 0xb1));
+      const uint32_t lanes = _mm512_cmpgt_epi64_mask(sums, _mm512_set1_epi64(kWordSum));
       harsh |= ((lanes & 1) | (lanes >> 1 & 2) | (lanes >> 2 & 4) | (lanes >> 3 & 8)) << (4 * i);
     }
     return harsh;
   }
 
-  template <class Tile>
-  static SLUICE_INLINE void Finish(const Header256<typename Base::V>& header, Tile* tile) {
-    if constexpr (kFolded && kSigned) tile->unit = _mm512_sub_ps(_mm512_set1_ps(-0.0f), tile->unit);
-    Int total = _mm512_setzero_si512();
-    for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) {
-      Int* codes = tile->codes + g * F::kGroupDwords;
-      TakeOffsetOff<typename Base::V, Format, F::kGroupDwords>(codes);
-      if constexpr (kFolded) Fold(header.scales[g], codes);
-      SetScales(header.scales[g], tile->scales[g]);
-      if constexpr (kSigned) SetStarts(g, codes, tile, &total);
+  static SLUICE_INLINE void SetStarts(const Q8Block256& block, int32_t* starts) {
+    if constexpr (kFolded) {
+      const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(block.group_sums));
+      *starts = -kFoldedOffset * _mm512_reduce_add_epi32(_mm512_cvtepi16_epi32(sums));
+    } else if constexpr (F::kFactors) {
+      SetStartsOfGroups(block, starts);
+    } else {
+      V::template SetStarts<kStep>(block.group_sums, -kOffset, starts);
     }
-    if constexpr (kSigned && !kWords) tile->starts[0] = total;
-    if constexpr (kSigned && kHasMild) SetMildStarts(tile);
+  }
+
+  template <class Tile>
+  static SLUICE_INLINE void Finish(const Header256<V>& header, Tile* tile) {
+    if constexpr (kFolded && kOffset != 0) tile->unit = _mm512_sub_ps(_mm512_set1_ps(-0.0f), tile->unit);
+    for (int g = 0; g < kCodeDwords / F::kGroupDwords; ++g) {
+      if constexpr (kFolded) {
+        Fold(header.scales[g], tile->codes + g * F::kGroupDwords);
+      } else {
+        SetScales(header.scales[g], tile->scales[g]);
+      }
+    }
   }
 
  private:
+  static constexpr int kFoldedOffset = 128;
+
   static SLUICE_INLINE uint32_t HarshMagnitudes(const uint8_t* magnitudes) {
-    constexpr int kMildEighths = kMildSum / 8;
+    constexpr int kEighths = kWordSum / 8;
     const __m128i eighths = _mm_loadu_si128(reinterpret_cast<const __m128i*>(magnitudes));
-    if constexpr (kMildStep == 8) {
+    if constexpr (kStep == 8) {
       const __m128i sums = _mm_maddubs_epi16(eighths, _mm_set1_epi8(1));
-      return static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpgt_epi16(sums, _mm_set1_epi16(kMildEighths))));
+      return static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpgt_epi16(sums, _mm_set1_epi16(kEighths))));
     }
-    if constexpr (kMildEighths > 255) return 0;
-    return _mm_cmpgt_epu8_mask(eighths, _mm_set1_epi8(static_cast<char>(kMildEighths)));
+    return _mm_cmpgt_epu8_mask(eighths, _mm_set1_epi8(static_cast<char>(kEighths)));
+  }
+  // The sums of a block hold the factors, which a step does not: they are divided out, by the inverse of 3 modulo 2^32.
+  static SLUICE_INLINE void SetStartsOfGroups(const Q8Block256& block, int32_t* starts) {
+    static_assert(!F::kFactors || (kStep == 4 && kOffset % kLargestFactor == 0 && kLargestFactor == 4));
+    constexpr int kBythird = static_cast<int>(0xaaaaaaabu * static_cast<uint32_t>(-kOffset));
+    const Int by_factor = _mm512_castsi128_si512(_mm_setr_epi32(-kOffset, -kOffset / 2, kBythird, -kOffset / 4));
+    const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block.factors));
+    const Int factors = _mm512_cvtepi8_epi32(_mm_unpacklo_epi8(eight, eight));
+    const Int multipliers = _mm512_permutexvar_epi32(_mm512_sub_epi32(factors, _mm512_set1_epi32(1)), by_factor);
+    const __m256i sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block.group_sums));
+    _mm512_store_si512(starts, _mm512_mullo_epi32(_mm512_cvtepi16_epi32(sums), multipliers));
   }
   // Bytes times the low word of the scale of their lane, modulo 256.
   static SLUICE_INLINE Int ScaledBytes(Int codes, Int scale) {
@@ -148,13 +145,21 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
     const Int odd = _mm512_mullo_epi16(_mm512_and_si512(codes, high), both);
     return _mm512_ternarylogic_epi32(high, odd, _mm512_mullo_epi16(codes, both), 0xca);
   }
-  // The sub-scales become a part of the codes. For signed ones the products are
+  // The sub-scales become a part of the codes. With an offset the products are
   // negative, so that -4 times -32 fits int8, and so is the unit.
   static SLUICE_INLINE void Fold(Int scale, Int* codes) {
-    if constexpr (kSigned) scale = _mm512_sub_epi16(_mm512_setzero_si512(), scale);
+    if constexpr (kOffset != 0) scale = _mm512_sub_epi16(_mm512_setzero_si512(), scale);
     scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
+    const Int bytes = V::template ShuffleBytes<0, 0, 0, 0>(scale);
+    Int added = _mm512_set1_epi8(static_cast<char>(kFoldedOffset));
+    static_assert(!kFolded || kOffset == 0 || kOffset == 4);
     SLUICE_UNROLL
-    for (int k = 0; k < F::kGroupDwords; ++k) codes[k] = ScaledBytes(codes[k], scale);
+    for (int i = 0; i < kOffset; ++i) added = _mm512_sub_epi8(added, bytes);
+    SLUICE_UNROLL
+    for (int k = 0; k < F::kGroupDwords; ++k) {
+      codes[k] = ScaledBytes(codes[k], scale);
+      if constexpr (kOffset != 0) codes[k] = _mm512_add_epi8(codes[k], added);
+    }
   }
   static SLUICE_INLINE void SetScales(Int scale, Int* multiples) {
     if constexpr (kWords) scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
@@ -162,27 +167,6 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
     SLUICE_UNROLL
     for (int f = 1; f < kFactors<F>; ++f) {
       multiples[f] = kWords ? _mm512_add_epi16(multiples[f - 1], scale) : _mm512_add_epi32(multiples[f - 1], scale);
-    }
-  }
-  template <class Tile>
-  static SLUICE_INLINE void SetStarts(int g, const Int* codes, Tile* tile, Int* total) {
-    if constexpr (kWords) {
-      constexpr int kSteps = F::kGroupDwords / kStep;
-      SLUICE_UNROLL
-      for (int s = 0; s < kSteps; ++s) tile->starts[g * kSteps + s] = Base::template StartOf<kStep>(codes + s * kStep);
-    } else {
-      const Int start = Base::template StartOf<F::kGroupDwords>(codes);
-      *total = kFolded ? _mm512_add_epi32(*total, start) : AddStep<false>(*total, start, tile->scales[g][0]);
-    }
-  }
-  // The starts of longer steps are sums of those of the shorter ones.
-  template <class Tile>
-  static SLUICE_INLINE void SetMildStarts(Tile* tile) {
-    constexpr int kEach = kMildStep / kStep;
-    for (int s = 0; s < kCodeDwords / kMildStep; ++s) {
-      Int sum = tile->starts[s * kEach];
-      for (int i = 1; i < kEach; ++i) sum = _mm512_add_epi32(sum, tile->starts[s * kEach + i]);
-      tile->mild_starts[s] = sum;
     }
   }
 };

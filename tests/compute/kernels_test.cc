@@ -199,13 +199,13 @@ TEST_CASE("products have the portable bits on both sides of where a tile, a pane
   CHECK(products == 4 * 6 * 7);
 }
 
-// Pairs of panels, groups of pairs and slices of blocks, all with a rest.
+// Tiles of every size, pairs of panels, groups of pairs and slices of blocks, all with a rest.
 TEST_CASE("products of many rows have the portable bits in tiles that end in rests of every kind") {
   size_t products = 0;
   for (TensorType type : WeightTypes()) {
     const int64_t n_in = InfoOf(type).block_elements == 256 ? 768 : 544;
     for (int64_t n_out : {32, 97}) {
-      for (int64_t n_rows : {25, 26, 31, 90}) {
+      for (int64_t n_rows : {4, 6, 9, 10, 15, 20, 23, 25, 26, 31, 90}) {
         const std::vector<uint8_t> blocks = RandomRows(type, n_in, n_out, static_cast<uint32_t>(n_rows));
         const Product product(type, Portable().For(type).format, n_in, n_out, n_rows, blocks);
         for (const KernelSet* set : AvailableKernelSets()) CheckEqual(*set, product);
@@ -213,15 +213,16 @@ TEST_CASE("products of many rows have the portable bits in tiles that end in res
       }
     }
   }
-  CHECK(products == kWeightTypes * 2 * 4);
+  CHECK(products == kWeightTypes * 2 * 11);
 }
 
 TEST_CASE("products of blocks with wild scales have the portable bits too") {
   for (const KernelSet* set : AllSets()) {
     for (TensorType type : WeightTypes()) {
       for (uint32_t seed = 0; seed < 20; ++seed) {
-        const std::vector<uint8_t> blocks = RandomRows(type, 512, 9, seed, /*tame=*/false);
-        CheckEqual(*set, Product(type, set->For(type).format, 512, 9, 5, blocks));
+        const int64_t n_out = seed % 2 == 0 ? 9 : 33, n_rows = seed % 2 == 0 ? 5 : 21;
+        const std::vector<uint8_t> blocks = RandomRows(type, 512, n_out, seed, /*tame=*/false);
+        CheckEqual(*set, Product(type, set->For(type).format, 512, n_out, n_rows, blocks));
       }
     }
   }
