@@ -18,7 +18,6 @@ struct Avx512Plan {
   using V = Words;
   using Int = __m512i;
   static constexpr int kTileRows = 7;
-  static constexpr int kLeastTileRows = 4;
   static constexpr int kPairs = 2;
   static constexpr int kOffset = kOffsetOf<V, F>;
   static constexpr int kMagnitude = F::kWide ? 128 : kCodeMagnitude<F>;
@@ -32,7 +31,8 @@ template <class Format, class Words>
 struct Avx512Plan32 : Avx512Plan<Format, Words> {
   using Base = Avx512Plan<Format, Words>;
   using Int = __m512i;
-  static constexpr int kFewRows = 3;
+  static constexpr int kFewRows = 1;
+  static constexpr int kLeastTileRows = 2;
 
   static SLUICE_INLINE void SetStarts(const Q8Block32x8& pack, int32_t* starts) {
     const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(pack.sums));
@@ -64,7 +64,8 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
 
   // The faster a row alone, the longer it does not pay to decode for several.
   static constexpr bool kFastRow = Avx512Products<F::kMaxCode, F::kWide>::kFitsWord;
-  static constexpr int kFewRows = kFolded ? 20 : kFastRow ? 14 : kWords ? 8 : 3;
+  static constexpr int kFewRows = kFolded ? 20 : kFastRow ? 14 : kWords ? 8 : 2;
+  static constexpr int kLeastTileRows = kFewRows < 3 ? 3 : 4;
 
   static_assert(!F::kFactors || !kFolded);
   // What lies in a step is then what lies in a group, in another order.
@@ -94,7 +95,7 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
 
   static SLUICE_INLINE void SetStarts(const Q8Block256& block, int32_t* starts) {
     if constexpr (kFolded) {
-      const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(block.group_sums));
+      const __m256i sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block.group_sums));
       *starts = -kFoldedOffset * _mm512_reduce_add_epi32(_mm512_cvtepi16_epi32(sums));
     } else if constexpr (F::kFactors) {
       SetStartsOfGroups(block, starts);
