@@ -128,6 +128,7 @@ struct Band {
   alignas(32) int16_t sums[kBandRows<P>][16];
   alignas(32) int32_t multiples[kBandRows<P>][8];  // where the row's multiple of a sub-scale lies, in bytes
   alignas(64) int32_t starts[kBandRows<P>][16];
+  alignas(32) float scales[kBandRows<P>][8];  // of blocks of 32
   const int8_t* values[kBandRows<P>];
   alignas(64) int8_t changed[kBandRows<P>][256];  // values that are not as in their block
 };
@@ -173,6 +174,8 @@ SLUICE_NOINLINE void SetBand(const void* const* rows, int n_rows, int64_t index,
       if constexpr (F::kMinimums) SetSums<P>(block->group_sums, band->sums[r]);
       if constexpr (F::kFactors) SetMultiples<P>(block->factors, band->multiples[r]);
       if constexpr (P::kHasHarsh) band->harsh[r] = P::HarshGroups(*block, static_cast<const int8_t*>(values));
+    } else {
+      _mm256_store_ps(band->scales[r], _mm256_load_ps(block->scales));
     }
     if constexpr (P::kRowStarts) P::SetStarts(*block, band->starts[r]);
     band->blocks[r] = block;
@@ -350,47 +353,68 @@ SLUICE_NOINLINE void RunTile(const Tile256<P> (&tiles)[kPanels], int, const Band
 }
 
 template <class P, int R>
-SLUICE_NOINLINE void RunTile(const Tile32<P> (&tiles)[kPanels], int n_blocks, const Band<P>& band, int row,
-                             PairChains<P>* chains) {
+SLUICE_INLINE void ContinueMinimums(const Tile32<P> (&tiles)[kPanels], int n_blocks, const Band<P>& band, int row,
+                                    PairChains<P>* chains) {
   using V = typename P::V;
-  FloatOf<P> main[kPanels][R], minimum[kPanels][R];
+  FloatOf<P> minimum[kPanels][R];
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
     SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) {
-      main[p][r] = chains[r].main[p];
-      if constexpr (P::F::kMinimums) minimum[p][r] = chains[r].minimum[p];
-    }
+    for (int p = 0; p < kPanels; ++p) minimum[p][r] = chains[r].minimum[p];
   }
   for (int b = 0; b < n_blocks; ++b) {
-    const int stored = P::kPanelStarts ? b : 0;
-    TileSums<P, R> sums;
-    StartParts<P, R>({tiles[0].starts[stored], tiles[1].starts[stored]}, band.starts + row, b, sums);
-    const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
-    const int8_t* values[R];
-    SLUICE_UNROLL
-    for (int r = 0; r < R; ++r) values[r] = band.values[row + r];
-    AddDots<P, R, 8>(codes, values, 8 * b, sums);
+    const OfRows scales(band.scales + row, b);
     SLUICE_UNROLL
     for (int r = 0; r < R; ++r) {
-      const Q8Block32x8& pack = *static_cast<const Q8Block32x8*>(band.blocks[row + r]);
-      const FloatOf<P> scale = V::SetFloat(pack.scales[b]);
+      const FloatOf<P> scale = V::SetFloat(*scales[r]);
+      const IntOf<P> sum = V::Set1(static_cast<const Q8Block32x8*>(band.blocks[row + r])->sums[b]);
       SLUICE_UNROLL
       for (int p = 0; p < kPanels; ++p) {
-        main[p][r] = Continued<V>(main[p][r], tiles[p].unit[b], scale, P::Total(sums[p][r]));
-        if constexpr (P::F::kMinimums) {
-          minimum[p][r] = Continued<V>(minimum[p][r], tiles[p].min_unit[b], scale, V::Set1(pack.sums[b]));
-        }
+        minimum[p][r] = Continued<V>(minimum[p][r], tiles[p].min_unit[b], scale, sum);
       }
     }
   }
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
     SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) {
-      chains[r].main[p] = main[p][r];
-      if constexpr (P::F::kMinimums) chains[r].minimum[p] = minimum[p][r];
+    for (int p = 0; p < kPanels; ++p) chains[r].minimum[p] = minimum[p][r];
+  }
+}
+
+// One kind of chains after the other: the registers do not hold both.
+template <class P, int R>
+SLUICE_NOINLINE void RunTile(const Tile32<P> (&tiles)[kPanels], int n_blocks, const Band<P>& band, int row,
+                             PairChains<P>* chains) {
+  using V = typename P::V;
+  if constexpr (P::F::kMinimums) ContinueMinimums<P, R>(tiles, n_blocks, band, row, chains);
+  const IntOf<P>* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
+  const int8_t* values[R];
+  FloatOf<P> main[kPanels][R];
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    values[r] = band.values[row + r];
+    SLUICE_UNROLL
+    for (int p = 0; p < kPanels; ++p) main[p][r] = chains[r].main[p];
+  }
+  for (int b = 0; b < n_blocks; ++b) {
+    const int stored = P::kPanelStarts ? b : 0;
+    TileSums<P, R> sums;
+    StartParts<P, R>({tiles[0].starts[stored], tiles[1].starts[stored]}, band.starts + row, b, sums);
+    AddDots<P, R, 8>(codes, values, 8 * b, sums);
+    const OfRows scales(band.scales + row, b);
+    SLUICE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const FloatOf<P> scale = V::SetFloat(*scales[r]);
+      SLUICE_UNROLL
+      for (int p = 0; p < kPanels; ++p) {
+        main[p][r] = Continued<V>(main[p][r], tiles[p].unit[b], scale, P::Total(sums[p][r]));
+      }
     }
+  }
+  SLUICE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    SLUICE_UNROLL
+    for (int p = 0; p < kPanels; ++p) chains[r].main[p] = main[p][r];
   }
 }
 
