@@ -244,7 +244,7 @@ SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const int8_t
 template <class P, int R>
 SLUICE_INLINE void StartParts(const IntOf<P> (&of_panels)[kPanels], const int32_t (*of_rows)[16], int part,
                               TileSums<P, R>& parts) {
-  const OfRows starts(of_rows, part);
+  const OfRows starts(of_rows, P::kRowStarts ? part : 0);  // AVX2 may have more parts than there are
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) {
     const IntOf<P> of_row = P::kRowStarts ? P::V::Broadcast(starts[r]) : P::V::Set1(0);
