@@ -240,16 +240,22 @@ SLUICE_INLINE void AddDots(const IntOf<P>* const (&codes)[kPanels], const int8_t
   }
 }
 
-// Where parts number `part` start, given what the panels say.
-template <class P, int R>
-SLUICE_INLINE void StartParts(const IntOf<P> (&of_panels)[kPanels], const int32_t (*of_rows)[16], int part,
+// Where parts number `part` start.
+template <class P, int R, class Tile>
+SLUICE_INLINE void StartParts(const Tile (&tiles)[kPanels], const Band<P>& band, int row, int part,
                               TileSums<P, R>& parts) {
-  const OfRows starts(of_rows, P::kRowStarts ? part : 0);  // AVX2 may have more parts than there are
-  SLUICE_UNROLL
-  for (int r = 0; r < R; ++r) {
-    const IntOf<P> of_row = P::kRowStarts ? P::V::Broadcast(starts[r]) : P::V::Set1(0);
+  if constexpr (P::kRowStarts) {
+    const OfRows starts(band.starts + row, part);
     SLUICE_UNROLL
-    for (int p = 0; p < kPanels; ++p) parts[p][r] = P::kPanelStarts ? of_panels[p] : of_row;
+    for (int r = 0; r < R; ++r) parts[0][r] = parts[1][r] = P::V::Broadcast(starts[r]);
+  } else {
+    SLUICE_UNROLL
+    for (int p = 0; p < kPanels; ++p) {
+      IntOf<P> start = P::V::Set1(0);
+      if constexpr (P::kPanelStarts) start = tiles[p].starts[part];
+      SLUICE_UNROLL
+      for (int r = 0; r < R; ++r) parts[p][r] = start;
+    }
   }
 }
 
@@ -259,9 +265,8 @@ SLUICE_INLINE void AddStepSums(const Tile256<P> (&tiles)[kPanels], const Band<P>
                                const int8_t* const (&values)[R], int row, int step, TileSums<P, R>& sums) {
   using Int = IntOf<P>;
   const Int* codes[kPanels] = {tiles[0].codes, tiles[1].codes};
-  const int stored = P::kPanelStarts ? step : 0;
   TileSums<P, R> parts;
-  StartParts<P, R>({tiles[0].starts[stored], tiles[1].starts[stored]}, band.starts + row, step, parts);
+  StartParts<P, R>(tiles, band, row, step, parts);
   AddDots<P, R, P::kStep>(codes, values, step * P::kStep, parts);
   const OfRows multiples(band.multiples + row, step * P::kStep / 8);
   const Int* scales = tiles[0].scales[step * P::kStep / P::F::kGroupDwords];
@@ -285,7 +290,7 @@ SLUICE_INLINE void BlockSums(const Tile256<P> (&tiles)[kPanels], const Band<P>& 
   SLUICE_UNROLL
   for (int r = 0; r < R; ++r) values[r] = band.values[row + r];
   if constexpr (P::kFolded) {
-    StartParts<P, R>({tiles[0].starts[0], tiles[1].starts[0]}, band.starts + row, 0, sums);
+    StartParts<P, R>(tiles, band, row, 0, sums);
     for (int k = 0; k < kCodeDwords; k += 4) AddDots<P, R, 4>(codes, values, k, sums);
     return;
   }
@@ -397,9 +402,8 @@ SLUICE_NOINLINE void RunTile(const Tile32<P> (&tiles)[kPanels], int n_blocks, co
     for (int p = 0; p < kPanels; ++p) main[p][r] = chains[r].main[p];
   }
   for (int b = 0; b < n_blocks; ++b) {
-    const int stored = P::kPanelStarts ? b : 0;
     TileSums<P, R> sums;
-    StartParts<P, R>({tiles[0].starts[stored], tiles[1].starts[stored]}, band.starts + row, b, sums);
+    StartParts<P, R>(tiles, band, row, b, sums);
     AddDots<P, R, 8>(codes, values, 8 * b, sums);
     const OfRows scales(band.scales + row, b);
     SLUICE_UNROLL

@@ -133,8 +133,8 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   // The sums of a block hold the factors, which a step does not: they are divided out, by the inverse of 3 modulo 2^32.
   static SLUICE_INLINE void SetStartsOfGroups(const Q8Block256& block, int32_t* starts) {
     static_assert(!F::kFactors || (kStep == 4 && kOffset % kLargestFactor == 0 && kLargestFactor == 4));
-    constexpr int kBythird = static_cast<int>(0xaaaaaaabu * static_cast<uint32_t>(-kOffset));
-    const Int by_factor = _mm512_castsi128_si512(_mm_setr_epi32(-kOffset, -kOffset / 2, kBythird, -kOffset / 4));
+    constexpr int kByThird = static_cast<int>(0xaaaaaaabu * static_cast<uint32_t>(-kOffset));
+    const Int by_factor = _mm512_castsi128_si512(_mm_setr_epi32(-kOffset, -kOffset / 2, kByThird, -kOffset / 4));
     const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block.factors));
     const Int factors = _mm512_cvtepi8_epi32(_mm_unpacklo_epi8(eight, eight));
     const Int multipliers = _mm512_permutexvar_epi32(_mm512_sub_epi32(factors, _mm512_set1_epi32(1)), by_factor);
@@ -153,11 +153,8 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   static SLUICE_INLINE void Fold(Int scale, Int* codes) {
     if constexpr (kOffset != 0) scale = _mm512_sub_epi16(_mm512_setzero_si512(), scale);
     scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
-    const Int bytes = V::template ShuffleBytes<0, 0, 0, 0>(scale);
-    Int added = _mm512_set1_epi8(static_cast<char>(kFoldedOffset));
-    static_assert(!kFolded || kOffset == 0 || kOffset == 4);
-    SLUICE_UNROLL
-    for (int i = 0; i < kOffset; ++i) added = _mm512_sub_epi8(added, bytes);
+    const Int excess = ScaledBytes(_mm512_set1_epi8(kOffset), scale);
+    const Int added = _mm512_sub_epi8(_mm512_set1_epi8(static_cast<char>(kFoldedOffset)), excess);
     SLUICE_UNROLL
     for (int k = 0; k < F::kGroupDwords; ++k) {
       codes[k] = ScaledBytes(codes[k], scale);

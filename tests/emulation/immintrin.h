@@ -105,6 +105,7 @@ inline Int ShiftRightSigned(Int a, unsigned bits) {
 #define _mm512_cvtepi32_epi8(a) emulation::Convert<__m128i, int8_t, int32_t>(a)
 #define _mm256_cvtepi32_epi16(a) emulation::Convert<__m128i, int16_t, int32_t>(a)
 #define _mm512_cvtepi8_epi32(a) emulation::Convert<emulation::Int, int32_t, int8_t>(a)
+#define _mm512_cvtepi16_epi32(a) emulation::Convert<emulation::Int, int32_t, int16_t>(a)
 #define _mm512_cvtepu16_epi32(a) emulation::Convert<emulation::Int, int32_t, uint16_t>(a)
 #define _mm512_cvtepi32_ps(a) emulation::Convert<emulation::Float, float, int32_t>(a)
 #define _mm512_cvtph_ps(a) emulation::FromHalves(a)
