@@ -153,6 +153,7 @@ struct Avx512Plan256 : Avx512Plan<Format, Words> {
   static SLUICE_INLINE void Fold(Int scale, Int* codes) {
     if constexpr (kOffset != 0) scale = _mm512_sub_epi16(_mm512_setzero_si512(), scale);
     scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
+    static_assert(!kFolded || kOffset == 0 || kOffset == 4);
     const Int excess = ScaledBytes(_mm512_set1_epi8(kOffset), scale);
     const Int added = _mm512_sub_epi8(_mm512_set1_epi8(static_cast<char>(kFoldedOffset)), excess);
     SLUICE_UNROLL
